@@ -1,0 +1,37 @@
+"""Strings from a trace are hostile: what a terminal may be shown of them."""
+
+import unicodedata
+
+_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def printable(text: str | None, limit: int | None = None) -> str:
+    """The string with control, format and bidirectional characters escaped; `?` for null.
+
+    Args:
+        text: anything a traced process may have chosen.
+        limit: longest result in characters; the middle of a longer one gives way to `...`.
+    """
+    if text is None:
+        return "?"
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(_escape(character) for character in text)
+    if limit is not None and len(text) > limit:
+        tail = (limit - 3) // 2
+        text = f"{text[: limit - 3 - tail]}...{text[-tail:] if tail else ''}"
+    return text
+
+
+def _escape(character: str) -> str:
+    if character in _SHORT:
+        return _SHORT[character]
+    if unicodedata.category(character) not in _UNSAFE:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def decode(raw: bytes) -> str:
+    r"""Bytes of the kernel as text: UTF-8, and each byte that is none as `\xNN`."""
+    return raw.decode("utf-8", "backslashreplace")

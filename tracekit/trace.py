@@ -1,0 +1,233 @@
+"""Reading a trace: metadata at once, events when they are asked for."""
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tracekit.errors import TraceError, UsageError
+from tracekit.metadata import Metadata
+from tracekit.schema import ALL_EVENTS, FAMILY_OF, METADATA_KEY, SCHEMA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MAGIC = b"PAR1"
+
+
+def open_trace(path: str | os.PathLike[str]) -> "Trace":
+    """Open a recording.
+
+    Args:
+        path: the Parquet file that `tracekit record` wrote.
+
+    Returns:
+        A `Trace`. Only the footer has been read; events are read when asked for.
+
+    Raises:
+        UsageError: there is no such file.
+        TraceError: the file is empty, no Parquet, cut off, no trace, damaged, of a higher format, or lacks a column.
+    """
+    return Trace(Path(path))
+
+
+class Trace:
+    """One recording, read lazily. Events are rows; `docs` and `tracekit.schema.COLUMNS` say what a column means.
+
+    Attributes:
+        path: the file.
+        metadata: what the footer says: clock, counters, disks, whether the recording is complete.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = _open_parquet(path)
+        raw = (self._file.metadata.metadata or {}).get(METADATA_KEY)
+        if raw is None:
+            raise TraceError(f"{path} is a Parquet file, but no trace: it has no tracekit metadata")
+        try:
+            self.metadata = Metadata.from_json(raw)
+        except TraceError as error:
+            raise TraceError(f"{path} cannot be read: {error}") from error
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        schema = self._file.schema_arrow
+        for item in SCHEMA:
+            if item.name not in schema.names:
+                raise TraceError(
+                    f"{self.path} lacks the column {item.name!r} of format {self.metadata.format}: it is damaged"
+                )
+            found = schema.field(item.name).type
+            if _plain(found) != _plain(item.type):
+                raise TraceError(f"{self.path} has {found} in the column {item.name!r} where {item.type} belongs")
+
+    @functools.cached_property
+    def counts(self) -> dict[str, int]:
+        """Rows of each event that occurs, in the order of the format."""
+        found: dict[str, int] = {}
+        for batch in self.batches(columns=["event"]):
+            for entry in pc.value_counts(batch.column("event")).to_pylist():
+                found[entry["values"]] = found.get(entry["values"], 0) + entry["counts"]
+        return {event: found.pop(event) for event in ALL_EVENTS if event in found} | found
+
+    @functools.cached_property
+    def start_ns(self) -> int:
+        """Boot-clock time at which the recording began: its first anchor, else its first event."""
+        anchors = self.metadata.clock.anchors
+        if anchors:
+            return anchors[0].boot_ns
+        first = [self._statistics(group, "ts_ns")[0] for group in range(self._file.num_row_groups)]
+        return min((value for value in first if value is not None), default=0)
+
+    @property
+    def end_ns(self) -> int:
+        """Boot-clock time at which the recording ended."""
+        return self.start_ns + self.metadata.duration_ns
+
+    def batches(
+        self,
+        *events: str,
+        columns: Sequence[str] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Events in file order (families one after another, each in time order), a piece at a time.
+
+        Args:
+            events: names of events, such as `exec`; none for all.
+            columns: names of columns; all by default.
+            start_ns: boot-clock time of the first event wanted.
+            end_ns: boot-clock time before which the last event wanted lies.
+
+        Yields:
+            Record batches of at most one row group; row groups that hold nothing wanted are not read.
+
+        Raises:
+            UsageError: no such event or column.
+            TraceError: the file is damaged.
+        """
+        wanted = list(SCHEMA.names) if columns is None else list(columns)
+        for name in events:
+            if name not in FAMILY_OF:
+                raise UsageError(f"there is no event {name!r}: there are {', '.join(ALL_EVENTS)}")
+        for name in wanted:
+            if name not in SCHEMA.names:
+                raise UsageError(f"there is no column {name!r}: there are {', '.join(SCHEMA.names)}")
+        keys = [*(["event"] if events else []), *(["ts_ns"] if start_ns is not None or end_ns is not None else [])]
+        read = list(dict.fromkeys([*wanted, *keys]))
+        for group in range(self._file.num_row_groups):
+            if not self._may_hold(group, events, start_ns, end_ns):
+                continue
+            try:
+                table = self._file.read_row_group(group, columns=read)
+            except (OSError, pa.ArrowException) as error:
+                raise TraceError(f"{self.path} is damaged in row group {group}: {_first_line(error)}") from error
+            table = _select(table, events, start_ns, end_ns).select(wanted)
+            yield from table.unify_dictionaries().combine_chunks().to_batches()
+
+    def table(
+        self,
+        *events: str,
+        columns: Sequence[str] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> pa.Table:
+        """The same as `batches`, as one Arrow table with one dictionary a column."""
+        batches = list(self.batches(*events, columns=columns, start_ns=start_ns, end_ns=end_ns))
+        if not batches:
+            return SCHEMA.empty_table().select(SCHEMA.names if columns is None else list(columns))
+        return pa.Table.from_batches(batches).unify_dictionaries()
+
+    def pandas(
+        self,
+        *events: str,
+        columns: Sequence[str] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> "pd.DataFrame":
+        """The same as `table`, as a pandas frame; integers that can be null stay integers (`Int64` and its like)."""
+        import pandas as pd
+
+        kinds = {
+            pa.int64(): pd.Int64Dtype(),
+            pa.int32(): pd.Int32Dtype(),
+            pa.uint8(): pd.UInt8Dtype(),
+            pa.uint16(): pd.UInt16Dtype(),
+            pa.uint32(): pd.UInt32Dtype(),
+            pa.uint64(): pd.UInt64Dtype(),
+        }
+        table = self.table(*events, columns=columns, start_ns=start_ns, end_ns=end_ns)
+        return table.to_pandas(types_mapper=kinds.get)
+
+    def _may_hold(self, group: int, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> bool:
+        first, last = self._statistics(group, "ts_ns")
+        if start_ns is not None and last is not None and last < start_ns:
+            return False
+        if end_ns is not None and first is not None and first >= end_ns:
+            return False
+        lowest, highest = self._statistics(group, "event")
+        return not events or lowest is None or any(lowest <= name <= highest for name in events)
+
+    def _statistics(self, group: int, column: str) -> tuple[int | None, int | None] | tuple[str | None, str | None]:
+        statistics = self._file.metadata.row_group(group).column(self._file.schema_arrow.names.index(column)).statistics
+        if statistics is None or not statistics.has_min_max:
+            return None, None
+        return statistics.min, statistics.max
+
+    def __repr__(self) -> str:
+        return f"<Trace {self.path}: {self._file.metadata.num_rows:,} events>"
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        with open(path, "rb") as raw:
+            size = os.fstat(raw.fileno()).st_size
+            head = raw.read(4)
+            raw.seek(max(size - 4, 0))
+            tail = raw.read(4)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {path}") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder, not a trace") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be opened: {error.strerror}") from error
+    if size == 0:
+        raise TraceError(f"{path} is empty: nothing was ever written to it")
+    if head != _MAGIC:
+        raise TraceError(f"{path} is no Parquet file, so it is no trace")
+    if tail != _MAGIC or size < 12:
+        raise TraceError(f"{path} is cut off: its end is missing; copy it again from where it was recorded")
+    try:
+        return pq.ParquetFile(path, memory_map=True)
+    except (OSError, pa.ArrowException) as error:
+        raise TraceError(f"{path} is damaged: {_first_line(error)}") from error
+
+
+def _select(table: pa.Table, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> pa.Table:
+    mask = None
+    if events:
+        # On a dictionary column, compare the few distinct values and look the answers up.
+        mask = pc.is_in(table.column("event"), value_set=pa.array(events))
+    for bound, compare in ((start_ns, pc.greater_equal), (end_ns, pc.less)):
+        if bound is not None:
+            within = compare(table.column("ts_ns"), bound)
+            mask = within if mask is None else pc.and_(mask, within)
+    return table if mask is None else table.filter(mask)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    return kind
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

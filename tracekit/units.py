@@ -1,0 +1,76 @@
+"""Durations, sizes and counts: from what a person types, to what a person reads."""
+
+import re
+
+from tracekit.errors import UsageError
+
+SECOND_NS = 1_000_000_000
+MAX_DURATION_NS = 365 * 24 * 3600 * SECOND_NS
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_UNIT_NS = {"ms": 10**6, "s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3600 * SECOND_NS, "d": 86400 * SECOND_NS}
+_STEPS = ((SECOND_NS, "s"), (10**6, "ms"), (10**3, "us"))
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of `10`, `1.5`, `250ms`, `90s`, `10m`, `1h` or `2d`; a bare number is seconds.
+
+    Raises:
+        UsageError: it is no such thing, or not above zero, or longer than a year.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"{text!r} is not a duration: give seconds, or a number with ms, s, m, h or d, such as 90s or 10m"
+        )
+    duration_ns = round(float(match[1]) * _UNIT_NS[match[2] or "s"])
+    if not 0 < duration_ns <= MAX_DURATION_NS:
+        raise UsageError(f"the duration {text!r} must be above zero and at most a year")
+    return duration_ns
+
+
+def format_ns(value_ns: int | float | None) -> str:
+    """A duration with three digits and its unit, such as `1.02 s`, `47.0 ms`, `512 ns`; `?` if unknown."""
+    if value_ns is None:
+        return "?"
+    magnitude = abs(value_ns)
+    for step_ns, unit in _STEPS:
+        if magnitude >= step_ns * 0.9995:
+            scaled = value_ns / step_ns
+            digits = 0 if abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
+            return f"{scaled:,.{digits}f} {unit}"
+    return f"{value_ns:.0f} ns"
+
+
+def format_bytes(size: int | float | None) -> str:
+    """A size in binary units, such as `4.0 KiB`; `?` if unknown."""
+    if size is None:
+        return "?"
+    if size < 1024:
+        return f"{size:.0f} B"
+    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        size /= 1024
+        if size < 1023.95:
+            break
+    return f"{size:.1f} {unit}"
+
+
+def format_count(count: int | None) -> str:
+    """A count with thousands separators; `?` if unknown."""
+    return "?" if count is None else f"{count:,}"
+
+
+def format_share(share: float | None) -> str:
+    """A share of one as a percentage; small shares keep two digits, and no part of something shows as 0 %."""
+    if share is None:
+        return "?"
+    percent = share * 100
+    if 0 < percent < 0.01:
+        return "<0.01 %"
+    return (
+        f"{percent:.0f} %"
+        if percent >= 9.95 or percent == 0
+        else f"{percent:.1f} %"
+        if percent >= 0.95
+        else f"{percent:.2f} %"
+    )
