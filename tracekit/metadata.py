@@ -3,7 +3,8 @@
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from types import UnionType
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,9 @@ class Clock:
         boot = np.asarray(boot_ns, dtype=np.int64)
         at = np.array([anchor.boot_ns for anchor in self.anchors])
         offset = np.array([anchor.realtime_ns - anchor.boot_ns for anchor in self.anchors])
-        return boot + offset[np.clip(np.searchsorted(at, boot, side="right") - 1, 0, None)]
+        last = np.searchsorted(at, boot, side="right") - 1
+        realtime: npt.NDArray[np.int64] = boot + offset[np.clip(last, 0, None)]
+        return realtime
 
 
 @dataclass(frozen=True)
@@ -107,26 +110,41 @@ class Metadata:
         try:
             raw = json.loads(text)
             version = raw["format"]
-            if not isinstance(version, int) or version < 1:
-                raise TypeError("format")
-            if version > FORMAT:
+            if isinstance(version, int) and version > FORMAT:
                 raise TraceError(
-                    f"it has format {version}, and this tracekit reads up to format {FORMAT}: update tracekit to read it"
+                    f"it has format {version}, and this tracekit reads up to format {FORMAT}: update tracekit"
                 )
-            values = _known(cls, raw)
-            clock = _known(Clock, raw["clock"])
-            clock["anchors"] = tuple(Anchor(int(a["boot_ns"]), int(a["realtime_ns"])) for a in clock["anchors"])
-            values["clock"] = Clock(**clock)
-            values["counters"] = {k: Counters(**_known(Counters, v)) for k, v in raw["counters"].items()}
-            values["disks"] = tuple(Disk(**_known(Disk, disk)) for disk in raw["disks"])
-            values["events"] = tuple(raw["events"])
-            values["duration_ns"] = int(raw["duration_ns"])
-            values["command"] = None if raw.get("command") is None else tuple(raw["command"])
-            return cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            for required in ("clock", "counters"):
+                if required not in raw:
+                    raise KeyError(required)
+            found = _build(cls, raw, "metadata")
+            if found.format < 1 or found.duration_ns < 0:
+                raise ValueError("a number below its least value")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TraceError(f"its metadata is damaged ({type(error).__name__}: {error})") from error
+        return cast(Metadata, found)
 
 
-def _known(kind: Any, raw: dict[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in dataclasses.fields(kind)}
-    return {key: value for key, value in raw.items() if key in names}
+def _build(hint: Any, raw: Any, name: str) -> Any:
+    """What JSON says, as the annotated type; TypeError where it does not fit."""
+    if dataclasses.is_dataclass(hint) and isinstance(raw, dict):
+        return _build_dataclass(hint, raw)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return None if raw is None else _build(arguments[0], raw, name)
+    if origin is tuple and isinstance(raw, list):
+        return tuple(_build(arguments[0], item, name) for item in raw)
+    if origin is dict and isinstance(raw, dict):
+        return {key: _build(arguments[1], value, name) for key, value in raw.items()}
+    if hint is Any:
+        return raw
+    # A JSON true is no number, though Python's bool is an int; what does not fit 64 bits fits no column either.
+    if type(raw) is hint and (hint is not int or -(2**63) <= raw < 2**63):
+        return raw
+    raise TypeError(name)
+
+
+def _build_dataclass(kind: Any, raw: dict[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    names = [item.name for item in dataclasses.fields(kind) if item.name in raw]
+    return kind(**{name: _build(hints[name], raw[name], name) for name in names})

@@ -2,9 +2,10 @@
 
 import functools
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -82,8 +83,8 @@ class Trace:
         anchors = self.metadata.clock.anchors
         if anchors:
             return anchors[0].boot_ns
-        first = [self._statistics(group, "ts_ns")[0] for group in range(self._file.num_row_groups)]
-        return min((value for value in first if value is not None), default=0)
+        groups = [self._statistics(group, "ts_ns") for group in range(self._file.num_row_groups)]
+        return min((int(statistics.min) for statistics in groups if statistics is not None), default=0)
 
     @property
     def end_ns(self) -> int:
@@ -163,50 +164,73 @@ class Trace:
             pa.uint64(): pd.UInt64Dtype(),
         }
         table = self.table(*events, columns=columns, start_ns=start_ns, end_ns=end_ns)
-        return table.to_pandas(types_mapper=kinds.get)
+        return cast("pd.DataFrame", table.to_pandas(types_mapper=kinds.get))
 
     def _may_hold(self, group: int, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> bool:
-        first, last = self._statistics(group, "ts_ns")
-        if start_ns is not None and last is not None and last < start_ns:
+        times, names = self._statistics(group, "ts_ns"), self._statistics(group, "event")
+        if times is not None and start_ns is not None and times.max < start_ns:
             return False
-        if end_ns is not None and first is not None and first >= end_ns:
+        if times is not None and end_ns is not None and times.min >= end_ns:
             return False
-        lowest, highest = self._statistics(group, "event")
-        return not events or lowest is None or any(lowest <= name <= highest for name in events)
+        return not events or names is None or any(names.min <= name <= names.max for name in events)
 
-    def _statistics(self, group: int, column: str) -> tuple[int | None, int | None] | tuple[str | None, str | None]:
-        statistics = self._file.metadata.row_group(group).column(self._file.schema_arrow.names.index(column)).statistics
-        if statistics is None or not statistics.has_min_max:
-            return None, None
-        return statistics.min, statistics.max
+    def _statistics(self, group: int, column: str) -> Any:
+        """Least and greatest value of a column in a row group (`min`, `max`), or None where the file has none."""
+        statistics = self._file.metadata.row_group(group).column(self._leaves[column]).statistics
+        return statistics if statistics is not None and statistics.has_min_max else None
+
+    @functools.cached_property
+    def _leaves(self) -> dict[str, int]:
+        # Parquet numbers leaves, Arrow columns: they differ once a later format nests something.
+        schema = self._file.schema
+        return {schema.column(index).path: index for index in range(len(schema))}
 
     def __repr__(self) -> str:
         return f"<Trace {self.path}: {self._file.metadata.num_rows:,} events>"
 
 
+def journal_of(path: Path) -> Path:
+    """The hidden folder beside a trace where its events are kept until the recording ends."""
+    return path.with_name(f".{path.name}.journal")
+
+
 def _open_parquet(path: Path) -> pq.ParquetFile:
-    try:
-        with open(path, "rb") as raw:
-            size = os.fstat(raw.fileno()).st_size
-            head = raw.read(4)
-            raw.seek(max(size - 4, 0))
-            tail = raw.read(4)
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no file {path}") from error
-    except IsADirectoryError as error:
-        raise UsageError(f"{path} is a folder, not a trace") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be opened: {error.strerror}") from error
+    size, head, tail = _ends(path)
     if size == 0:
-        raise TraceError(f"{path} is empty: nothing was ever written to it")
+        raise TraceError(f"{path} is empty: nothing was ever written to it{_recovery(path)}")
     if head != _MAGIC:
         raise TraceError(f"{path} is no Parquet file, so it is no trace")
     if tail != _MAGIC or size < 12:
-        raise TraceError(f"{path} is cut off: its end is missing; copy it again from where it was recorded")
+        remedy = _recovery(path) or "; copy it again from where it was recorded"
+        raise TraceError(f"{path} is cut off: its end is missing{remedy}")
     try:
-        return pq.ParquetFile(path, memory_map=True)
+        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise TraceError(f"{path} is damaged: {_first_line(error)}") from error
+
+
+def _ends(path: Path) -> tuple[int, bytes, bytes]:
+    """Size of the file, its first four bytes and its last four."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UsageError(f"{path} is a folder, not a trace")
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{path} is not a regular file: save the trace to one first")
+        with path.open("rb") as raw:
+            head = raw.read(4)
+            raw.seek(max(status.st_size - 4, 0))
+            return status.st_size, head, raw.read(4)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {path}{_recovery(path)}") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def _recovery(path: Path) -> str:
+    if not journal_of(path).is_dir():
+        return ""
+    return f"; the journal of its recording is still there: run `tracekit recover {path}`"
 
 
 def _select(table: pa.Table, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> pa.Table:

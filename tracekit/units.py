@@ -9,6 +9,7 @@ MAX_DURATION_NS = 365 * 24 * 3600 * SECOND_NS
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNIT_NS = {"ms": 10**6, "s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3600 * SECOND_NS, "d": 86400 * SECOND_NS}
+_SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEPS = ((SECOND_NS, "s"), (10**6, "ms"), (10**3, "us"))
 
 
@@ -48,11 +49,11 @@ def format_bytes(size: int | float | None) -> str:
         return "?"
     if size < 1024:
         return f"{size:.0f} B"
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+    for unit in _SIZES[:-1]:
         size /= 1024
         if size < 1023.95:
-            break
-    return f"{size:.1f} {unit}"
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} {_SIZES[-1]}"
 
 
 def format_count(count: int | None) -> str:
@@ -67,10 +68,5 @@ def format_share(share: float | None) -> str:
     percent = share * 100
     if 0 < percent < 0.01:
         return "<0.01 %"
-    return (
-        f"{percent:.0f} %"
-        if percent >= 9.95 or percent == 0
-        else f"{percent:.1f} %"
-        if percent >= 0.95
-        else f"{percent:.2f} %"
-    )
+    digits = 0 if percent >= 9.95 or percent == 0 else 1 if percent >= 0.95 else 2
+    return f"{percent:.{digits}f} %"

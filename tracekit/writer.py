@@ -16,7 +16,7 @@ from tracekit.schema import FAMILIES, MAX_ROW_GROUP_ROWS, METADATA_KEY, SCHEMA
 # differences of time stamps pack well.
 _DELTA = ("ts_ns", "start_ns")
 _PLAIN = ("sector", "duration_ns")
-_ENCODING = {name: "DELTA_BINARY_PACKED" for name in _DELTA} | {name: "PLAIN" for name in _PLAIN}
+_ENCODING = dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED") | dict.fromkeys(_PLAIN, "PLAIN")
 _DICTIONARY = [
     "argv.list.element" if name == "argv" else name for name in SCHEMA.names if name not in (*_DELTA, *_PLAIN)
 ]
@@ -49,9 +49,9 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
     try:
         yield temporary
-        with open(temporary, "rb") as written:
+        with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -85,6 +85,8 @@ class TraceWriter:
             use_dictionary=_DICTIONARY,
             column_encoding=_ENCODING,
             store_schema=True,
+            # A flipped bit is then found when it is read, not reported as a fact.
+            write_page_checksum=True,
         )
         self._family = 0
         self.rows = dict.fromkeys(FAMILIES, 0)
