@@ -1,0 +1,8 @@
+"""`python -m tracekit` is the command `tracekit`."""
+
+import sys
+
+from tracekit.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""`tracekit info`: what a recording is, before anybody asks what it means."""
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tracekit.text import printable
+from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tracekit.metadata import Counters, Disk, Metadata
+    from tracekit.trace import Trace
+
+_COUNTERS = ("seen", "filtered", "written", "lost_ring_full", "lost_state_full", "truncated")
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+)
+def info(trace: Path, style: str) -> None:
+    """Show what TRACE is: when and where it was recorded, what it holds, and whether anything was lost."""
+    from tracekit.trace import open_trace
+
+    opened = open_trace(trace)
+    if style == "json":
+        click.echo(_as_json(opened))
+    else:
+        _print_text(opened)
+
+
+def _as_json(trace: "Trace") -> str:
+    metadata = dataclasses.asdict(trace.metadata)
+    facts = {"path": str(trace.path), "size_bytes": _size(trace), "rows": trace.counts, "metadata": metadata}
+    return json.dumps(facts, indent=2)
+
+
+def _print_text(trace: "Trace") -> None:
+    from rich.console import Console
+
+    # In a pipe a line is as long as it needs to be: whoever reads it there has tools to cut it.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
+    with console.capture() as captured:
+        for index, table in enumerate(_tables(trace)):
+            if index:
+                console.print()
+            console.print(table)
+    # Printed by click, since rich leaves the program by itself when the reader of a pipe has gone.
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _facts(trace: "Trace") -> list[tuple[str, str]]:
+    metadata = trace.metadata
+    return [
+        ("trace", f"{printable(str(trace.path))} ({format_bytes(_size(trace))}, format {metadata.format})"),
+        ("state", _state(metadata)),
+        ("recorded", _when(trace)),
+        ("duration", format_ns(metadata.duration_ns)),
+        ("machine", _machine(metadata)),
+        ("kernel", printable(metadata.kernel)),
+        ("recorder", f"tracekit {printable(metadata.tool_version)}, backend {printable(metadata.backend)}"),
+        (
+            "command",
+            "everything on the machine" if metadata.command is None else printable(shlex.join(metadata.command)),
+        ),
+        ("asked for", printable(", ".join(metadata.events)) or "?"),
+        ("filters", printable(json.dumps(metadata.filters, ensure_ascii=False)) if metadata.filters else "none"),
+        ("redaction", printable(json.dumps(metadata.redaction, ensure_ascii=False)) if metadata.redaction else "none"),
+    ]
+
+
+def _state(metadata: "Metadata") -> str:
+    lost = sum(counters.lost for counters in metadata.counters.values())
+    whole = "complete" if metadata.complete else "recovered: the recorder died, so the end may be missing"
+    return f"{whole}; {format_count(lost)} events lost" if metadata.counters else f"{whole}; events lost: ?"
+
+
+def _when(trace: "Trace") -> str:
+    if not trace.metadata.clock.anchors:
+        return f"{printable(trace.metadata.created)} (no clock anchors, so single events have no wall-clock time)"
+    start_ns = int(trace.metadata.clock.realtime_ns(trace.start_ns))
+    end_ns = int(trace.metadata.clock.realtime_ns(trace.end_ns))
+    return f"{_utc(start_ns)} to {_utc(end_ns)}"
+
+
+def _utc(realtime_ns: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(realtime_ns // SECOND_NS, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return "?"
+
+
+def _machine(metadata: "Metadata") -> str:
+    name = "name removed" if metadata.hostname is None else printable(metadata.hostname)
+    return f"{name}, {format_count(metadata.cpus)} CPUs, {printable(metadata.arch)}"
+
+
+def _size(trace: "Trace") -> int:
+    return trace.path.stat().st_size
+
+
+def _tables(trace: "Trace") -> "Iterator[Table]":
+    metadata = trace.metadata
+    yield _table((), _facts(trace))
+    yield _table(("event", "rows"), [(printable(event), format_count(rows)) for event, rows in trace.counts.items()])
+    if metadata.counters:
+        headings = ("family", *(name.replace("_", " ") for name in _COUNTERS))
+        yield _table(headings, [_counter_row(*item) for item in metadata.counters.items()])
+    if metadata.disks:
+        headings = ("disk", "size", "device", "kind", "scheduler", "model")
+        yield _table(headings, [_disk_row(disk) for disk in metadata.disks], numbers=2)
+
+
+def _counter_row(family: str, counters: "Counters") -> tuple[str, ...]:
+    return (printable(family), *(format_count(getattr(counters, name)) for name in _COUNTERS))
+
+
+def _disk_row(disk: "Disk") -> tuple[str, ...]:
+    kind = {None: "?", True: "rotational", False: "not rotational"}[disk.rotational]
+    device = f"{disk.dev >> 20}:{disk.dev & 0xFFFFF}"
+    size, scheduler, model = format_bytes(disk.size_bytes), printable(disk.scheduler), printable(disk.model)
+    return (printable(disk.name), size, device, kind, scheduler, model)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int | None = None) -> "Table":
+    """A table without lines; the columns after the first, or the given number of them, stand to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=bool(headings), pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    last = len(headings) - 1 if numbers is None else numbers
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if 0 < index <= last else "left")
+    for row in rows:
+        # As text, so that no string from a trace is taken for rich's markup.
+        table.add_row(*(Text(cell) for cell in row))
+    return table
