@@ -1,0 +1,55 @@
+# Needs Python 3.11, git and make; the rest is installed on the way, where it is missing.
+#
+#   make demo    record a demonstration workload for ten seconds and print the report
+#   make test    lint, types, layers and the whole test suite
+#   make lint    the first three of these
+#   make setup   only install
+#   make clean   remove what was built and installed here
+
+SHELL := /bin/sh
+BIN := .venv/bin
+BUILT_FROM := pyproject.toml setup.py tracekit/__init__.py README.md $(wildcard capture/bpf/*.[ch])
+PYTEST_OPTIONS ?=
+
+.NOTPARALLEL:
+.PHONY: demo test lint setup setup-test system system-test clean
+
+demo: setup
+	@demo/run
+
+test: setup-test lint
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+lint: setup-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+setup: system .venv/.installed
+
+setup-test: system-test .venv/.installed-test
+
+system:
+	@scripts/install-system-packages
+
+system-test:
+	@scripts/install-system-packages test
+
+# A stamp is younger than everything that the installed package was made from.
+.venv/.installed: $(BUILT_FROM) | .venv/bin/pip
+	@echo "Installing tracekit into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/.installed-test: $(BUILT_FROM) | .venv/bin/pip
+	@echo "Installing tracekit and what its tests need into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ .venv/.installed
+
+.venv/bin/pip:
+	@python=$$(scripts/find-python) && "$$python" -m venv .venv
+
+clean:
+	rm -rf .venv build dist .demo *.egg-info .*_cache .hypothesis
+	rm -f capture/bpf/*.bpf.o
