@@ -1,0 +1,103 @@
+"""What `tracekit info` prints."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tracebuilder import TraceBuilder
+
+from tracekit.cli.main import main
+from tracekit.metadata import Clock, Counters, Disk
+
+EXPECTED = """\
+trace      TRACE (SIZE, format 1)
+state      complete; 5 events lost
+recorded   2026-01-02 03:04:05 UTC to 2026-01-02 03:04:15 UTC
+duration   10.0 s
+machine    db1, 2 CPUs, x86_64
+kernel     6.1.0
+recorder   tracekit 0.1.0, backend core
+command    sh -c 'sleep 1'
+asked for  process, block, open
+filters    {"comm": "sh"}
+redaction  none
+
+event  rows
+exec      1
+open      2
+
+family   seen  filtered  written  lost ring full  lost state full  truncated
+process     9         3        1               5                0          2
+
+disk       size  device  kind            scheduler  model
+sda   931.3 GiB     8:0  not rotational  none       ?
+"""
+
+
+@pytest.fixture
+def builder() -> TraceBuilder:
+    return TraceBuilder().add("exec", 1, comm="sh").add("open", 2).add("open", 3)
+
+
+def shown(builder: TraceBuilder, path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    builder.write(path)
+    assert main(["info", str(path), *options]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_everything(builder: TraceBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    builder.metadata(
+        command=("sh", "-c", "sleep 1"),
+        filters={"comm": "sh"},
+        counters={"process": Counters(seen=9, filtered=3, written=1, lost_ring_full=5, truncated=2)},
+        disks=(Disk("sda", 8 << 20, None, "none", False, 10**12),),
+    )
+    path = tmp_path / "trace.parquet"
+    out = shown(builder, path, capsys)
+    first = out.splitlines()[0]
+    assert out.replace(first, "trace      TRACE (SIZE, format 1)") == EXPECTED
+    assert first == f"trace      {path} ({path.stat().st_size / 1024:.1f} KiB, format 1)"
+
+
+def test_what_is_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    builder = TraceBuilder().metadata(
+        kernel=None, arch=None, cpus=None, hostname=None, backend=None, clock=Clock(), counters={}, complete=False
+    )
+    out = shown(builder, tmp_path / "trace.parquet", capsys)
+    assert "recovered" in out
+    assert "events lost: ?" in out
+    assert "name removed, ? CPUs, ?" in out
+    assert "kernel     ?" in out
+    assert "2026-01-02T03:04:05+00:00 (no clock anchors" in out
+
+
+def test_hostile_strings_stay_text(builder: TraceBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "\x1b]0;x\x07[red]\u202e\n[/red]"
+    builder.metadata(
+        hostname=hostile,
+        kernel=hostile,
+        command=(hostile,),
+        filters={hostile: hostile},
+        counters={hostile: Counters()},
+        disks=(Disk(hostile, 1, hostile),),
+    )
+    out = shown(builder, tmp_path / "trace.parquet", capsys)
+    assert out.count("\\x1b]0;x\\x07[red]\\u202e\\n[/red]") == 6
+    assert all(line.isprintable() for line in out.splitlines())
+
+
+@pytest.mark.parametrize("shift", [2**61, -(2**61)])
+def test_a_clock_gone_mad(shift: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    builder = TraceBuilder(start_ns=shift, duration_ns=2**61)
+    assert "recorded" in shown(builder, tmp_path / "trace.parquet", capsys)
+
+
+def test_json(builder: TraceBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.parquet"
+    facts = json.loads(shown(builder, path, capsys, "--format", "json"))
+    assert facts["path"] == str(path)
+    assert facts["rows"] == {"exec": 1, "open": 2}
+    assert facts["metadata"]["duration_ns"] == 10 * 10**9
+    assert facts["metadata"]["clock"]["name"] == "CLOCK_BOOTTIME"
