@@ -54,12 +54,13 @@ class Counters:
     written: int = 0
     lost_ring_full: int = 0
     lost_state_full: int = 0
+    lost_not_run: int = 0
     truncated: int = 0
 
     @property
     def lost(self) -> int:
         """Events that could not be recorded, for whatever reason."""
-        return self.lost_ring_full + self.lost_state_full
+        return self.lost_ring_full + self.lost_state_full + self.lost_not_run
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,215 @@
+"""The capture agent: attaches the probes, drains their rings into the journal, and writes the trace at the end."""
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tracekit import __version__
+from tracekit.capture import host
+from tracekit.capture.backend import attach, check_backend
+from tracekit.capture.finish import write_trace
+from tracekit.capture.journal import JournalReader, JournalWriter, check_leftover, journal_path
+from tracekit.capture.loading import find_out
+from tracekit.capture.session import Session
+from tracekit.errors import UsageError
+from tracekit.metadata import Clock, Counters, Metadata
+from tracekit.schema import RECORDED_FAMILIES
+from tracekit.units import SECOND_NS
+from tracekit.writer import check_output
+
+# How long a command may go on after it was asked to end.
+_GRACE_NS = 5 * SECOND_NS
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """What to record.
+
+    Attributes:
+        output: the trace to write.
+        families: of `process`, `block` and `open` those that are wanted.
+        duration_ns: how long; None: until stopped, or until the command ends.
+        backend: `auto`, `core` or `bcc`.
+        force: overwrite the output, and throw away an unfinished recording of it.
+        command: program and arguments to run and record; empty for none.
+    """
+
+    output: Path
+    families: tuple[str, ...] = RECORDED_FAMILIES
+    duration_ns: int | None = None
+    backend: str = "auto"
+    force: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a recording is getting on.
+
+    Attributes:
+        elapsed_ns: since it began.
+        counters: of each family, so far.
+        bytes_on_disk: size of the journal.
+    """
+
+    elapsed_ns: int
+    counters: dict[str, Counters]
+    bytes_on_disk: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was recorded.
+
+    Attributes:
+        metadata: the footer of the trace.
+        exit_code: of the command: 0 if there was none, 128 + n if signal n ended it.
+    """
+
+    metadata: Metadata
+    exit_code: int
+
+
+@dataclass
+class Stop:
+    """Asks a recording to end, from a signal handler or another thread.
+
+    Attributes:
+        number: of the signal that asked for it; 0: nobody has.
+    """
+
+    number: int = 0
+
+    def request(self, number: int = signal.SIGTERM) -> None:
+        """End the recording soon."""
+        self.number = number
+
+
+def record(
+    options: RecordOptions,
+    stop: Stop,
+    on_start: Callable[[str, tuple[str, ...]], None] = lambda backend, notes: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Summary:
+    """Record kernel events into a trace.
+
+    Args:
+        options: what to record.
+        stop: ends the recording before its time; the trace is whole all the same.
+        on_start: called when the probes run, with the loader's name and what the recording lacks.
+        on_progress: called once a second.
+
+    Raises:
+        UsageError: the options make no sense, or the output is there already; nothing has been attached.
+        UnsupportedError: this machine cannot record.
+        OSError: the journal or the trace cannot be written; what the journal holds can be recovered.
+    """
+    _check(options)
+    facts = find_out(options.families)
+    began = host.anchor()
+    attached, notes = attach(options.backend, options.families, facts)
+    try:
+        metadata = Metadata(
+            tool_version=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            duration_ns=0,
+            backend=attached.backend,
+            events=options.families,
+            clock=Clock(resolution_ns=host.clock_resolution_ns(), anchors=(began,)),
+            disks=host.disks(),
+            command=options.command or None,
+            **host.facts(),
+        )
+        journal = JournalWriter(options.output, metadata, options.force)
+        try:
+            with Session(attached, facts, journal, began.boot_ns) as session:
+                on_start(attached.backend, notes)
+                command = _Command(options.command)
+                _run(session, options.duration_ns, command, stop, on_progress)
+        finally:
+            journal.close()
+    finally:
+        attached.close()
+    reader = JournalReader(journal_path(options.output))
+    try:
+        written = write_trace(reader, options.output, complete=True)
+    finally:
+        reader.close()
+    return Summary(written, command.wait())
+
+
+def _check(options: RecordOptions) -> None:
+    """Everything that can be known to be wrong before anything is attached."""
+    check_backend(options.backend)
+    for family in options.families:
+        if family not in RECORDED_FAMILIES:
+            raise UsageError(f"there are no {family!r} events: there are {', '.join(RECORDED_FAMILIES)}")
+    if not options.families:
+        raise UsageError(f"no events to record: name some of {', '.join(RECORDED_FAMILIES)}")
+    if options.command and shutil.which(options.command[0]) is None:
+        raise UsageError(f"the command {options.command[0]!r} was not found, or cannot be executed")
+    check_output(options.output, options.force)
+    check_leftover(options.output, options.force)
+
+
+def _run(
+    session: Session,
+    duration_ns: int | None,
+    command: "_Command",
+    stop: Stop,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Drain until it is time to end."""
+    began_ns = host.boot_ns()
+    flushed_ns = began_ns
+    end_ns = None if duration_ns is None else began_ns + duration_ns
+    while not command.ended():
+        now_ns = host.boot_ns()
+        if stop.number and (end_ns is None or not command.asked):
+            command.ask(stop.number)
+            end_ns = now_ns + (_GRACE_NS if command.runs() else 0)
+        if end_ns is not None and now_ns >= end_ns:
+            break
+        session.wait(None if end_ns is None else end_ns - now_ns)
+        session.drain()
+        if now_ns - flushed_ns >= SECOND_NS:
+            flushed_ns = now_ns
+            session.flush()
+            on_progress(Progress(now_ns - began_ns, session.counters(), session.journal.size()))
+    session.end()
+
+
+class _Command:
+    """The command that is recorded, if there is one."""
+
+    def __init__(self, arguments: tuple[str, ...]) -> None:
+        # Looked up here, so that the trace does not begin with failing execs all along PATH.
+        self._process = subprocess.Popen(arguments, executable=shutil.which(arguments[0])) if arguments else None
+        self.asked = False
+
+    def runs(self) -> bool:
+        """Whether there is a command and it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def ended(self) -> bool:
+        """Whether there was a command and it has ended."""
+        return self._process is not None and self._process.poll() is not None
+
+    def ask(self, number: int) -> None:
+        """Ask it to end. An interrupt from the keyboard has reached it already."""
+        self.asked = True
+        if self._process is not None and number != signal.SIGINT and self.runs():
+            self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end; its exit code as a shell tells it, 0 if there was no command."""
+        if self._process is None:
+            return 0
+        if self.asked and self.runs():
+            self._process.terminate()
+        code = self._process.wait()
+        return code if code >= 0 else 128 - code

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Block I/O: the life of each request, from its entry into the block layer to its completion. */
+#include "loader.h"
+
+MAP_OF(BPF_MAP_TYPE_RINGBUF, block_ring, 0, 0, 16777216, 0)
+MAP_OF(BPF_MAP_TYPE_ARRAY, block_counters, 4, 64, 1, BPF_F_MMAPABLE)
+/* Requests that the recorder submitted: known at their start, gone at their end. If it is full, they are recorded. */
+MAP_OF(BPF_MAP_TYPE_HASH, own_requests, 8, 1, 4096, 0)
+
+INLINE __u32 disk_of(__u64 request)
+{
+	__u64 queue = 0, disk = 0;
+	__u32 major = 0, minor = 0;
+
+	if (KERNEL_HAS(request_queue, disk)) {
+		READ(queue, request, request, q);
+		READ(disk, queue, request_queue, disk);
+	} else if (KERNEL_HAS(request, rq_disk)) {
+		/* before 5.17, commit f3fa33acca9f */
+		READ(disk, request, request, rq_disk);
+	}
+	READ(major, disk, gendisk, major);
+	READ(minor, disk, gendisk, first_minor);
+	return major << 20 | minor;
+}
+
+/* Whether the recorder submitted the request; forgets it where its life ends. */
+INLINE int is_own(__u64 request, __u8 event, int ends)
+{
+	__u8 one = 1;
+
+	if (event == TK_BLOCK_START) {
+		if (bpf_get_current_pid_tgid() >> 32 == CONFIG(self_pid))
+			return !bpf_map_update_elem(MAP(own_requests), &request, &one, BPF_ANY);
+		ends = 1; /* its address is used again */
+	} else if (!bpf_map_lookup_elem(MAP(own_requests), &request)) {
+		return 0;
+	}
+	if (ends)
+		bpf_map_delete_elem(MAP(own_requests), &request);
+	return event != TK_BLOCK_START;
+}
+
+INLINE int emit(__u64 request, __u8 event, __s32 status, __u32 completed_bytes)
+{
+	struct tk_counters *counters = counters_in(MAP(block_counters));
+	__u64 id = bpf_get_current_pid_tgid(), sector = 0;
+	struct tk_block *record;
+	__u32 flags = 0, bytes = 0;
+
+	READ(bytes, request, request, __data_len);
+	COUNT(counters, seen);
+	if (is_own(request, event, event == TK_BLOCK_MERGE || (event == TK_BLOCK_COMPLETE && completed_bytes >= bytes))) {
+		COUNT(counters, filtered);
+		return 0;
+	}
+	READ(sector, request, request, __sector);
+	READ(flags, request, request, cmd_flags);
+	record = bpf_ringbuf_reserve(MAP(block_ring), sizeof(*record), 0);
+	if (!record) {
+		COUNT(counters, lost_ring_full);
+		return 0;
+	}
+	record->ts_ns = bpf_ktime_get_boot_ns();
+	record->request = request;
+	record->sector = sector;
+	record->cgroup = event == TK_BLOCK_START ? bpf_get_current_cgroup_id() : 0;
+	record->pid = id >> 32;
+	record->tid = id;
+	record->dev = disk_of(request);
+	record->flags = flags;
+	record->bytes = event == TK_BLOCK_COMPLETE ? completed_bytes : bytes;
+	record->status = status;
+	record->cpu = bpf_get_smp_processor_id();
+	record->event = event;
+	__builtin_memset(record->pad, 0, sizeof(record->pad));
+	bpf_get_current_comm(record->comm, sizeof(record->comm));
+	bpf_ringbuf_submit(record, wakeup(MAP(block_ring)));
+	return 0;
+}
+
+/* Before 5.11 (and 5.10.137; commit a54895fa057c) these three had the queue as their first argument. */
+#define REQUEST(ctx) (CONFIG(request_arg) ? (ctx)->args[1] : (ctx)->args[0])
+
+PROGRAM("raw_tp")
+int on_block_start(struct bpf_raw_tracepoint_args *ctx)
+{
+	return emit(ctx->args[0], TK_BLOCK_START, 0, 0);
+}
+
+PROGRAM("raw_tp")
+int on_block_issue(struct bpf_raw_tracepoint_args *ctx)
+{
+	return emit(REQUEST(ctx), TK_BLOCK_ISSUE, 0, 0);
+}
+
+PROGRAM("raw_tp")
+int on_block_requeue(struct bpf_raw_tracepoint_args *ctx)
+{
+	return emit(REQUEST(ctx), TK_BLOCK_REQUEUE, 0, 0);
+}
+
+PROGRAM("raw_tp")
+int on_block_merge(struct bpf_raw_tracepoint_args *ctx)
+{
+	return emit(REQUEST(ctx), TK_BLOCK_MERGE, 0, 0);
+}
+
+PROGRAM("raw_tp")
+int on_block_complete(struct bpf_raw_tracepoint_args *ctx)
+{
+	return emit(ctx->args[0], TK_BLOCK_COMPLETE, ctx->args[1], ctx->args[2]);
+}

@@ -1,0 +1,222 @@
+"""From ring bytes to Arrow record batches, in bulk: no Python code runs per event for block and open events."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit.capture import wire
+from tracekit.capture.host import Names
+from tracekit.schema import family_schema
+from tracekit.text import decode
+
+Records = npt.NDArray[np.void]
+Codes = npt.NDArray[np.int32]
+
+_AT_FDCWD_CALLS = (wire.OPEN_CALLS.index("openat"), wire.OPEN_CALLS.index("openat2"))
+_NO_SECTOR = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_OP_MASK = np.uint32(0xFF)  # REQ_OP_MASK of include/linux/blk_types.h
+_PASSTHROUGH = np.uint32(34)  # REQ_OP_DRV_IN and above: commands to the driver, which have no place
+
+# errno of each blk_status_t, by its number in include/linux/blk_types.h. From 14 on the numbers differ between
+# kernels; those are EIO here, which is also what the kernel makes of a status that it does not know.
+_EIO = 5
+_ERRNO_OF_STATUS = np.array([0, 95, 110, 28, 67, 121, 52, 61, 84, 12, 5, 78, 11, 16], dtype=np.int32)
+
+
+def distinct(values: npt.NDArray[Any]) -> tuple[Codes, npt.NDArray[np.int64]]:
+    """Number the distinct values of an integer array.
+
+    Returns:
+        For each value its number, and for each number the position of one value that has it.
+    """
+    encoded = pa.array(values).dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    where = np.empty(len(encoded.dictionary), dtype=np.int64)
+    where[codes] = np.arange(codes.size)
+    return codes, where
+
+
+def strings(fields: npt.NDArray[np.uint8]) -> pa.DictionaryArray:
+    """Zero-padded byte strings, a row each, as dictionary-encoded text; each distinct one is decoded once.
+
+    A row is told from another by a 64-bit hash of its words.
+    """
+    rows, width = fields.shape
+    words = np.ascontiguousarray(fields).view(np.uint64).reshape(rows, width // 8)
+    hashed = np.zeros(rows, dtype=np.uint64)
+    for column, factor in enumerate(_hash_factors(width // 8)):
+        # A multiplication carries only upwards; the rotation brings the high bits down for the next one.
+        hashed = ((hashed << np.uint64(29)) | (hashed >> np.uint64(35))) + words[:, column]
+        hashed *= factor
+    codes, where = distinct(hashed)
+    return pa.DictionaryArray.from_arrays(codes, _texts(fields[where]))
+
+
+def _hash_factors(count: int) -> npt.NDArray[np.uint64]:
+    """Odd numbers, the same in each run."""
+    return np.random.default_rng(20).integers(0, 2**64, size=count, dtype=np.uint64, endpoint=False) | np.uint64(1)
+
+
+def _texts(fields: npt.NDArray[np.uint8]) -> pa.Array:
+    """Zero-terminated byte strings as text; what is not UTF-8 shows its bytes as escapes."""
+    terminated = np.concatenate([fields, np.zeros((len(fields), 1), np.uint8)], axis=1) == 0
+    lengths = terminated.argmax(axis=1)
+    used = np.arange(fields.shape[1]) < lengths[:, None]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    raw = pa.Array.from_buffers(
+        pa.binary(), len(fields), [None, pa.py_buffer(offsets), pa.py_buffer(fields[used].tobytes())]
+    )
+    try:
+        return raw.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([decode(value) for value in raw.to_pylist()], type=pa.string())
+
+
+def _looked_up(values: npt.NDArray[Any], name: Callable[[int], str | None]) -> pa.DictionaryArray:
+    """Numbers as dictionary-encoded names, each distinct one looked up once; null where there is no name."""
+    codes, where = distinct(values)
+    names = [name(int(value)) for value in values[where]]
+    unknown = np.array([item is None for item in names], dtype=bool)[codes] if names else None
+    mask = unknown if unknown is not None and unknown.any() else None
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, mask=mask), pa.array([item or "" for item in names], pa.string())
+    )
+
+
+def _coded(codes: npt.NDArray[np.uint8], names: Iterable[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(list(names), pa.string()))
+
+
+def _nulls_where(values: npt.NDArray[Any], unknown: npt.NDArray[np.bool_]) -> pa.Array:
+    return pa.array(values, mask=unknown)
+
+
+def _batch(family: str, columns: dict[str, Any], rows: int) -> pa.RecordBatch:
+    schema = family_schema(family)
+    arrays = []
+    for item in schema:
+        given = columns.get(item.name)
+        if given is None:
+            arrays.append(pa.nulls(rows, item.type))
+        else:
+            arrays.append((given if isinstance(given, pa.Array) else pa.array(given)).cast(item.type))
+    return pa.record_batch(arrays, schema=schema)
+
+
+def _common(records: Records) -> dict[str, Any]:
+    fields = ("cpu", "pid", "tid")
+    return {name: np.ascontiguousarray(records[name]) for name in fields} | {
+        "ts_ns": records["ts_ns"].astype(np.int64),
+        "comm": strings(records["comm"]),
+    }
+
+
+def open_batch(records: Records, names: Names) -> pa.RecordBatch:
+    """Opens, from records of either path length."""
+    call = records["call"]
+    columns = _common(records) | {
+        "event": _coded(np.zeros(len(records), np.uint8), ["open"]),
+        "uid": records["uid"],
+        "cgroup": _looked_up(records["cgroup"], names.cgroup),
+        "path": _paths(records),
+        "ret": records["ret"],
+        "duration_ns": records["duration_ns"].astype(np.int64),
+        "flags": records["flags"],
+        "mode": records["mode"],
+        "dirfd": _nulls_where(records["dirfd"], ~np.isin(call, _AT_FDCWD_CALLS)),
+    }
+    return _batch("open", columns, len(records))
+
+
+def _paths(records: Records) -> pa.DictionaryArray:
+    path = records["path"]
+    if records.dtype == wire.OPEN_LONG:
+        path = np.where(np.arange(wire.PATH_BYTES) < records["path_bytes"][:, None], path, np.uint8(0))
+    texts = strings(path)
+    unread = records["path_bytes"] == 0
+    if not unread.any():
+        return texts
+    return pa.DictionaryArray.from_arrays(pa.array(texts.indices.to_numpy(), mask=unread), texts.dictionary)
+
+
+class BlockDecoder:
+    """Block events; remembers which slot stands for which request.
+
+    Args:
+        names: of disks, cgroups and operations.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._slots: dict[int, int] = {}
+
+    def batch(self, records: Records) -> pa.RecordBatch:
+        """Records of the ring, as rows."""
+        start = records["event"] == wire.BLOCK_EVENTS.index("block_start")
+        complete = records["event"] == wire.BLOCK_EVENTS.index("block_complete")
+        operation = records["flags"] & _OP_MASK
+        columns = _common(records) | {
+            "event": _coded(records["event"], wire.BLOCK_EVENTS),
+            "cgroup": _looked_up(np.where(start, records["cgroup"], 0), self._names.cgroup),
+            "ret": _nulls_where(errors(records["status"]), ~complete),
+            "flags": records["flags"],
+            "dev": records["dev"],
+            "disk": _looked_up(records["dev"], self._names.disk),
+            "request": self._slot(records["request"]),
+            "sector": _nulls_where(records["sector"], (records["sector"] == _NO_SECTOR) | (operation >= _PASSTHROUGH)),
+            "bytes": records["bytes"],
+            "op": _looked_up(operation, self._names.operation),
+        }
+        return _batch("block", columns, len(records))
+
+    def _slot(self, addresses: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
+        codes, where = distinct(addresses)
+        slots = [self._slots.setdefault(int(address), len(self._slots)) for address in addresses[where]]
+        return np.array(slots, dtype=np.uint32)[codes]
+
+
+def errors(status: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """0 or -errno of a completion: kernels before 5.16 pass that, later ones a blk_status_t (commit 8a7d267b4a2c)."""
+    known = _ERRNO_OF_STATUS[np.clip(status, 0, _ERRNO_OF_STATUS.size - 1)]
+    return np.where(status <= 0, status, np.where(status < _ERRNO_OF_STATUS.size, -known, -_EIO)).astype(np.int32)
+
+
+def process_batch(payloads: list[memoryview], names: Names) -> pa.RecordBatch:
+    """Process events. They are few, and their arguments vary in size: they are taken one by one."""
+    heads = np.frombuffer(b"".join(payload[: wire.PROCESS.itemsize] for payload in payloads), wire.PROCESS)
+    is_exit = heads["event"] == wire.PROCESS_EVENTS.index("exit")
+    is_failed = heads["event"] == wire.PROCESS_EVENTS.index("exec_failed")
+    is_exec = is_failed | (heads["event"] == wire.PROCESS_EVENTS.index("exec"))
+    status = heads["status"]
+    parts = [_path_and_arguments(*pair) for pair in zip(payloads, heads, strict=True)]
+    columns = _common(heads) | {
+        "event": _coded(heads["event"], wire.PROCESS_EVENTS),
+        "ppid": heads["ppid"],
+        "uid": heads["uid"],
+        "cgroup": _looked_up(heads["cgroup"], names.cgroup),
+        "path": pa.array([path for path, _ in parts], pa.string()).dictionary_encode(),
+        "argv": pa.array([arguments for _, arguments in parts], pa.list_(pa.string())),
+        "argv_bytes": _nulls_where(heads["argv_total_bytes"], ~is_exec),
+        "ret": _nulls_where(status, ~is_failed),
+        "start_ns": _nulls_where(heads["start_ns"].astype(np.int64), ~is_exit),
+        "exit_code": _nulls_where(status >> 8 & 0xFF, ~is_exit),
+        "exit_signal": _nulls_where(status & 0x7F, ~is_exit),
+    }
+    return _batch("process", columns, len(payloads))
+
+
+def _path_and_arguments(payload: memoryview, head: np.void) -> tuple[str | None, list[str] | None]:
+    at = wire.PROCESS.itemsize
+    path = bytes(payload[at : at + head["path_bytes"]])
+    at += int(head["path_bytes"])
+    return decode(path[:-1]) if path else None, arguments(bytes(payload[at : at + head["argv_bytes"]]))
+
+
+def arguments(block: bytes) -> list[str] | None:
+    """The arguments in a block of zero-terminated strings, the last perhaps cut; None for an empty block."""
+    if not block:
+        return None
+    return [decode(argument) for argument in block.removesuffix(b"\0").split(b"\0")]

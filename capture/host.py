@@ -1,0 +1,202 @@
+"""What the host says of itself: names of disks and cgroups, the processes that already run, clocks."""
+
+import ctypes
+import os
+import platform
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tracekit.capture.btf import Btf
+from tracekit.metadata import Anchor, Disk
+from tracekit.schema import family_schema
+from tracekit.text import decode
+
+_SYS_BLOCK = Path("/sys/block")
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_FILEID_KERNFS = 0xFE
+# enum req_op of include/linux/blk_types.h, for a kernel that does not tell its own; these have never changed.
+_OPERATIONS = {0: "read", 1: "write", 2: "flush", 3: "discard", 5: "secure_erase", 9: "write_zeroes"} | {
+    34: "driver_in",
+    35: "driver_out",
+}
+
+
+def anchor() -> Anchor:
+    """The same moment on the boot clock and the wall clock; the tightest of a few tries."""
+    tries = []
+    for _ in range(5):
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        realtime = time.time_ns()
+        after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        tries.append((after - before, Anchor((before + after) // 2, realtime)))
+    return min(tries, key=lambda pair: pair[0])[1]
+
+
+def boot_ns() -> int:
+    """The clock that stamps events, now."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def clock_resolution_ns() -> int:
+    """Resolution of the clock that stamps events."""
+    return round(time.clock_getres(time.CLOCK_BOOTTIME) * 1_000_000_000)
+
+
+class Names:
+    """Names for the numbers that the kernel gives, looked up while recording and remembered."""
+
+    def __init__(self, btf: Btf | None) -> None:
+        self._disks: dict[int, str | None] = {}
+        self._cgroups: dict[int, str | None] = {0: None}
+        self._operations = _operations(btf)
+        self._hierarchy = _Hierarchy()
+
+    def disk(self, dev: int) -> str | None:
+        """Name of the disk with this dev_t."""
+        if dev not in self._disks:
+            self._disks[dev] = _disk_name(dev)
+        return self._disks[dev]
+
+    def cgroup(self, identity: int) -> str | None:
+        """Path of a cgroup of the unified hierarchy; None if it is gone or there is no such hierarchy."""
+        if identity not in self._cgroups:
+            self._cgroups[identity] = self._hierarchy.path(identity)
+        return self._cgroups[identity]
+
+    def operation(self, code: int) -> str | None:
+        """Name of a block operation."""
+        return self._operations.get(code)
+
+    def close(self) -> None:
+        """Let go of the cgroup hierarchy."""
+        self._hierarchy.close()
+
+
+def _operations(btf: Btf | None) -> dict[int, str]:
+    # enum req_opf until 6.0, commit ff07a02e9e8e
+    told = (btf.enumeration("req_op") or btf.enumeration("req_opf")) if btf else {}
+    names = {value: label.removeprefix("REQ_OP_").lower() for label, value in told.items() if label != "REQ_OP_LAST"}
+    return {value: name.replace("drv_", "driver_") for value, name in names.items()} or _OPERATIONS
+
+
+def _disk_name(dev: int) -> str | None:
+    try:
+        return Path(f"/sys/dev/block/{dev >> 20}:{dev & 0xFFFFF}").readlink().name
+    except OSError:
+        return None
+
+
+class _Hierarchy:
+    """The unified cgroup hierarchy, whose kernfs ids open_by_handle_at(2) takes."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._mount = next(self._mounts(), None)
+        self._descriptor = -1 if self._mount is None else os.open(self._mount, os.O_RDONLY | os.O_DIRECTORY)
+
+    @staticmethod
+    def _mounts() -> Iterator[str]:
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            _, where, kind, *_ = line.split(" ")
+            if kind == "cgroup2":
+                yield where
+
+    def path(self, identity: int) -> str | None:
+        if self._mount is None:
+            return None
+        handle = ctypes.create_string_buffer(struct.pack("=IiQ", 8, _FILEID_KERNFS, identity))
+        descriptor = self._libc.open_by_handle_at(self._descriptor, handle, os.O_PATH)
+        if descriptor < 0:
+            return None
+        try:
+            where = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        finally:
+            os.close(descriptor)
+        return None if where.endswith(" (deleted)") else where.removeprefix(self._mount) or "/"
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def disks() -> tuple[Disk, ...]:
+    """The disks of this machine that have a size."""
+    return tuple(disk for path in sorted(_SYS_BLOCK.iterdir()) if (disk := _disk(path)).size_bytes)
+
+
+def _disk(path: Path) -> Disk:
+    major, minor = (int(part) for part in (_read(path / "dev") or "0:0").split(":"))
+    scheduler = _read(path / "queue/scheduler")
+    rotational = _read(path / "queue/rotational")
+    return Disk(
+        name=path.name,
+        dev=major << 20 | minor,
+        model=_read(path / "device/model"),
+        scheduler=scheduler.split("[")[-1].split("]")[0] if scheduler else None,
+        rotational=None if rotational is None else rotational == "1",
+        size_bytes=int(_read(path / "size") or 0) * 512,
+    )
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def facts() -> dict[str, Any]:
+    """The fields of the footer that describe the machine."""
+    return {
+        "kernel": platform.release(),
+        "arch": platform.machine(),
+        "cpus": os.cpu_count(),
+        "hostname": platform.node() or None,
+    }
+
+
+def running_processes(before_ns: int) -> pa.RecordBatch:
+    """A `process` row for each process that started before some time, so that later events find their parents.
+
+    Their start is known to a tick of the clock (usually 10 ms), rounded down.
+    """
+    now_ns = boot_ns()
+    rows = [row for entry in os.scandir("/proc") if entry.name.isdigit() and (row := _process(entry.name))]
+    rows = [row | {"ts_ns": now_ns, "event": "process"} for row in rows if row["start_ns"] < before_ns]
+    schema = family_schema("process")
+    return pa.record_batch(
+        [pa.array([row.get(item.name) for row in rows], item.type) for item in schema], schema=schema
+    )
+
+
+def _process(pid: str) -> dict[str, Any] | None:
+    """One process of /proc; None if it is gone."""
+    folder = Path("/proc") / pid
+    try:
+        stat = (folder / "stat").read_bytes()
+        command_line = (folder / "cmdline").read_bytes()
+        status = (folder / "status").read_bytes()
+        cgroup = (folder / "cgroup").read_text(errors="backslashreplace")
+    except OSError:
+        return None
+    opening, closing = stat.index(b"("), stat.rindex(b")")
+    fields = stat[closing + 2 :].split()
+    unified = [line.removeprefix("0::") for line in cgroup.splitlines() if line.startswith("0::")]
+    arguments = command_line.removesuffix(b"\0").split(b"\0") if command_line else None
+    return {
+        "pid": int(pid),
+        "tid": int(pid),
+        "comm": decode(stat[opening + 1 : closing]),
+        "ppid": int(fields[1]),
+        "uid": int(status.split(b"\nUid:")[1].split()[0]),
+        "cgroup": unified[0] if unified else None,
+        "argv": arguments and [decode(argument) for argument in arguments],
+        "argv_bytes": len(command_line) or None,
+        "start_ns": int(fields[19]) * _TICK_NS,
+    }

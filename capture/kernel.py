@@ -1,0 +1,130 @@
+"""The bpf(2) system call and the kernel's configuration, as far as neither loader's library gives them."""
+
+import ctypes
+import errno
+import os
+import platform
+from pathlib import Path
+
+from tracekit.errors import UnsupportedError
+
+_BPF_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351, "loongarch64": 280}
+_MAP_CREATE, _GET_INFO = 0, 15
+MAP_TYPES = {
+    "BPF_MAP_TYPE_HASH": 1,
+    "BPF_MAP_TYPE_ARRAY": 2,
+    "BPF_MAP_TYPE_PERCPU_ARRAY": 6,
+    "BPF_MAP_TYPE_LRU_HASH": 9,
+    "BPF_MAP_TYPE_RINGBUF": 27,
+}
+MAP_FLAGS = {"0": 0, "BPF_F_MMAPABLE": 1 << 10}
+
+TRACEFS = Path("/sys/kernel/tracing")
+_DEBUGFS_TRACEFS = Path("/sys/kernel/debug/tracing")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _MapAttr(ctypes.Structure):
+    _fields_ = [
+        ("map_type", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint8 * 108),
+    ]
+
+
+class _InfoAttr(ctypes.Structure):
+    _fields_ = [("fd", ctypes.c_uint32), ("length", ctypes.c_uint32), ("info", ctypes.c_uint64)]
+
+
+class _ProgramInfo(ctypes.Structure):
+    """struct bpf_prog_info up to recursion_misses (since 5.12, commit 9ed9e9ba2337)."""
+
+    _fields_ = [("before", ctypes.c_uint8 * 208), ("recursion_misses", ctypes.c_uint64)]
+
+
+def _bpf(command: int, attributes: ctypes.Structure) -> int:
+    number = _BPF_SYSCALL.get(platform.machine())
+    if number is None:
+        raise UnsupportedError(f"tracekit does not know the bpf(2) system call of {platform.machine()}")
+    return int(_libc.syscall(number, command, ctypes.byref(attributes), ctypes.sizeof(attributes)))
+
+
+def create_map(kind: str, key_bytes: int, value_bytes: int, entries: int, flags: int) -> int:
+    """Make a BPF map.
+
+    Returns:
+        Its descriptor, which the caller closes.
+
+    Raises:
+        OSError: as bpf(2); EINVAL where the kernel does not know the kind.
+    """
+    attributes = _MapAttr(MAP_TYPES[kind], key_bytes, value_bytes, entries, flags)
+    descriptor = _bpf(_MAP_CREATE, attributes)
+    if descriptor < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), kind)
+    return descriptor
+
+
+def missed_runs(program: int) -> int:
+    """How often the kernel passed a program by because it ran already on that CPU; 0 where the kernel does not say."""
+    info = _ProgramInfo()
+    attributes = _InfoAttr(program, ctypes.sizeof(info), ctypes.addressof(info))
+    return int(info.recursion_misses) if _bpf(_GET_INFO, attributes) == 0 else 0
+
+
+def check_privilege() -> None:
+    """Whether this process may load BPF programs and make a ring buffer, found out by making one.
+
+    Raises:
+        UnsupportedError: it may not, or the kernel has no such thing.
+    """
+    try:
+        os.close(create_map("BPF_MAP_TYPE_RINGBUF", 0, 0, os.sysconf("SC_PAGE_SIZE"), 0))
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            raise UnsupportedError(
+                "recording needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN for tracefs): run it with sudo"
+            ) from None
+        if error.errno == errno.ENOSYS:
+            raise UnsupportedError(
+                "this kernel has no bpf(2) system call (CONFIG_BPF_SYSCALL): boot one that has"
+            ) from None
+        if error.errno == errno.EINVAL:
+            raise UnsupportedError("this kernel has no BPF ring buffer: Linux 5.8 or later is needed") from None
+        raise UnsupportedError(f"this kernel refuses a BPF ring buffer: {error.strerror}") from None
+
+
+def tracefs() -> tuple[Path, bool]:
+    """Where tracefs is mounted, mounting it if nobody has.
+
+    Returns:
+        The folder, and whether it was mounted just now.
+
+    Raises:
+        UnsupportedError: it is not there and cannot be mounted.
+    """
+    for folder in (TRACEFS, _DEBUGFS_TRACEFS):
+        if (folder / "events").is_dir():
+            return folder, False
+    if _libc.mount(b"tracefs", str(TRACEFS).encode(), b"tracefs", 0, None) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise UnsupportedError(
+            f"tracefs is not mounted and cannot be ({reason}): run as root 'mount -t tracefs tracefs {TRACEFS}'"
+        )
+    return TRACEFS, True
+
+
+def has_tracepoint(folder: Path, target: str) -> bool:
+    """Whether the kernel has the tracepoint `group:name`."""
+    return (folder / "events" / target.replace(":", "/") / "id").exists()
+
+
+def possible_cpus() -> int:
+    """One more than the highest CPU number that can ever appear."""
+    text = Path("/sys/devices/system/cpu/possible").read_text()
+    return int(text.strip().replace("-", ",").split(",")[-1]) + 1

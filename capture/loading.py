@@ -1,0 +1,111 @@
+"""What the two loaders have in common: which probes this kernel has, and the handle on what is attached."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracekit.capture import kernel
+from tracekit.capture.btf import Btf
+from tracekit.capture.probes import PROBES, Probe
+from tracekit.errors import UnsupportedError
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Probes that are running, until `detach`.
+
+    Attributes:
+        backend: `core` or `bcc`.
+        rings: descriptor of each ring buffer, by name.
+        counters: descriptor of the counters of each family.
+        programs: descriptors of the programs of each family, for the kernel's own count of missed runs.
+    """
+
+    backend: str
+    rings: dict[str, int]
+    counters: dict[str, int]
+    programs: dict[str, list[int]]
+    _to_detach: tuple[Callable[[], None], ...]
+    _to_close: tuple[Callable[[], None], ...]
+
+    def detach(self) -> None:
+        """Stop all programs; the maps can still be read. May be called again."""
+        for action in self._to_detach:
+            action()
+
+    def close(self) -> None:
+        """Stop all programs and let go of the maps. May be called again."""
+        for action in (*self._to_detach, *self._to_close):
+            action()
+
+
+@dataclass(frozen=True)
+class KernelFacts:
+    """What was found out about the running kernel before loading.
+
+    Attributes:
+        btf: its type information; None where it has none.
+        probes: of each family the probes that it has a tracepoint for.
+        notes: what a recording will lack.
+        config: struct tk_config: what the programs are told.
+    """
+
+    btf: Btf | None
+    probes: dict[str, tuple[Probe, ...]]
+    notes: tuple[str, ...]
+    config: dict[str, int]
+
+
+def find_out(families: tuple[str, ...]) -> KernelFacts:
+    """Look at the running kernel: no versions compared, only what it says of itself.
+
+    Raises:
+        UnsupportedError: a tracepoint that a family cannot do without is missing.
+    """
+    kernel.check_privilege()
+    events, mounted = kernel.tracefs()
+    btf = Btf.of_kernel()
+    notes = [f"tracefs was not mounted: mounted it at {events}"] if mounted else []
+    probes: dict[str, tuple[Probe, ...]] = {}
+    for family in families:
+        there = [probe for probe in PROBES[family] if _exists(probe, btf, events)]
+        notes += _without(family, there)
+        probes[family] = tuple(there)
+    return KernelFacts(btf, probes, tuple(notes), _config(btf))
+
+
+def _exists(probe: Probe, btf: Btf | None, events: Path) -> bool:
+    if not probe.raw:
+        return kernel.has_tracepoint(events, probe.target)
+    if btf is not None:
+        return btf.arguments(probe.target) is not None
+    group = "sched" if probe.target.startswith("sched_") else "block"
+    return kernel.has_tracepoint(events, f"{group}:{probe.target}")
+
+
+def _without(family: str, there: list[Probe]) -> list[str]:
+    lacking = []
+    for probe in PROBES[family]:
+        if probe in there:
+            continue
+        if probe.without is None:
+            raise UnsupportedError(
+                f"this kernel has no tracepoint {probe.target}, which {family} events need: "
+                "leave them out with --events"
+            )
+        if probe.without:
+            lacking.append(f"this kernel has no tracepoint {probe.target}: {probe.without} are not recorded")
+    return list(dict.fromkeys(lacking))
+
+
+def _config(btf: Btf | None) -> dict[str, int]:
+    """Argument positions that differ between kernels; without type information, those of the kernels that have none."""
+    issue = btf.arguments("block_rq_issue") if btf else 2
+    leave = btf.arguments("sched_process_exit") if btf else 1
+    return {
+        "self_pid": os.getpid(),
+        "request_arg": 1 if issue == 2 else 0,
+        "exit_tells_last": 1 if leave == 2 else 0,
+        "pad": 0,
+    }

@@ -1,0 +1,96 @@
+"""What is attached where: the programs of each family, and what they ask of the kernel.
+
+The names are those in ``capture/bpf/*.bpf.c``.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One BPF program.
+
+    Attributes:
+        function: its name in the source.
+        target: the tracepoint, `group:name` for one that needs tracefs, a bare name for a raw one.
+        without: what a recording lacks where the kernel has no such tracepoint; None: it cannot be done without.
+    """
+
+    function: str
+    target: str
+    without: str | None = None
+
+    @property
+    def raw(self) -> bool:
+        """Whether it is a raw tracepoint."""
+        return ":" not in self.target
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A ring buffer map and its default size."""
+
+    name: str
+    size: int
+
+
+def _call(name: str, without: str | None) -> tuple[Probe, Probe]:
+    """The programs at a system call's two ends; return first, so that no entry waits for a return that none sees."""
+    return (
+        Probe(f"on_leave_{name}", f"syscalls:sys_exit_{name}", without),
+        Probe(f"on_enter_{name}", f"syscalls:sys_enter_{name}", without),
+    )
+
+
+#: In the order of attaching. An architecture without open(2) and creat(2) has no tracepoints for them.
+PROBES: dict[str, tuple[Probe, ...]] = {
+    "process": (
+        Probe("on_exit", "sched_process_exit"),
+        Probe("on_exec", "sched_process_exec"),
+        Probe("on_fork", "sched_process_fork"),
+        *_call("execve", None),
+        *_call("execveat", "failed execveat calls"),
+    ),
+    "block": (
+        Probe("on_block_complete", "block_rq_complete"),
+        Probe("on_block_merge", "block_rq_merge", "merges of block requests"),
+        Probe("on_block_requeue", "block_rq_requeue"),
+        Probe("on_block_issue", "block_rq_issue"),
+        # since 6.5, commit 5a80bd075f3b
+        Probe("on_block_start", "block_io_start", "queue times and submitters of block I/O"),
+    ),
+    "open": (*_call("open", ""), *_call("openat", None), *_call("openat2", "openat2 calls"), *_call("creat", "")),
+}
+
+RINGS: dict[str, tuple[Ring, ...]] = {
+    "process": (Ring("process_ring", 8 << 20),),
+    "block": (Ring("block_ring", 16 << 20),),
+    "open": (Ring("open_ring", 32 << 20), Ring("open_long_ring", 8 << 20)),
+}
+
+#: Fields of kernel structs that the programs read: the same list as in bpf/kernel.h. Of those with an alternative,
+#: a kernel has one or the other.
+FIELDS = (
+    ("task_struct", "pid"),
+    ("task_struct", "tgid"),
+    ("task_struct", "exit_code"),
+    ("task_struct", "start_boottime"),
+    ("task_struct", "real_parent"),
+    ("task_struct", "group_leader"),
+    ("task_struct", "signal"),
+    ("task_struct", "mm"),
+    ("signal_struct", "live"),
+    ("signal_struct", "group_exit_code"),
+    ("mm_struct", "arg_start"),
+    ("mm_struct", "arg_end"),
+    ("linux_binprm", "filename"),
+    ("request_queue", "disk"),
+    ("request", "q"),
+    ("request", "rq_disk"),
+    ("request", "cmd_flags"),
+    ("request", "__data_len"),
+    ("request", "__sector"),
+    ("gendisk", "major"),
+    ("gendisk", "first_minor"),
+)
+OPTIONAL_FIELDS = frozenset({("request_queue", "disk"), ("request", "rq_disk")})

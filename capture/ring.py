@@ -1,0 +1,101 @@
+"""The ring buffer between the kernel's programs and the agent, read in bulk.
+
+The map's first page holds the consumer's position; from the second on, read-only, come a page with the producer's
+position and the data, mapped twice in a row so that no record wraps (kernel/bpf/ringbuf.c). A record is a header of two
+words, its length with a busy and a discard bit, and the payload, padded to 8 bytes.
+"""
+
+import ctypes
+import mmap
+import platform
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit.errors import UnsupportedError
+
+_BUSY = np.uint32(1 << 31)
+_DISCARD = np.uint32(1 << 30)
+_LENGTH = np.uint32((1 << 30) - 1)
+_HEADER_BYTES = 8
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def _load_fence() -> Callable[[], object]:
+    """What keeps a later load from being done before an earlier one: nothing on x86, whose loads stay in order."""
+    if platform.machine() in ("x86_64", "i686"):
+        return lambda: None
+    try:
+        fence = ctypes.CDLL("libatomic.so.1").atomic_thread_fence
+    except OSError:
+        raise UnsupportedError(
+            "libatomic.so.1 is not installed: install it (Debian, Ubuntu: apt install libatomic1)"
+        ) from None
+    sequentially_consistent = 5
+    return lambda: fence(sequentially_consistent)
+
+
+class Ring:
+    """A mapped ring buffer.
+
+    Args:
+        descriptor: the map's; stays the caller's.
+        size: bytes of data, a power of two.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        page = mmap.PAGESIZE
+        self.size = size
+        self._consumer_page = mmap.mmap(descriptor, page)
+        self._data_pages = mmap.mmap(descriptor, page + 2 * size, prot=mmap.PROT_READ, offset=page)
+        self._consumer = np.frombuffer(self._consumer_page, np.uint64, 1)
+        self._producer = np.frombuffer(self._data_pages, np.uint64, 1)
+        self._data = np.frombuffer(self._data_pages, np.uint8, 2 * size, page)
+        self._fence = _load_fence()
+
+    def _unread(self) -> Bytes:
+        """What lies between the consumer's position and the producer's."""
+        unread = int(self._producer[0]) - int(self._consumer[0])
+        self._fence()
+        start = int(self._consumer[0]) % self.size
+        return self._data[start : start + unread]
+
+    def _consume(self, size: int) -> None:
+        self._consumer[0] += np.uint64(size)
+
+    def records(self, kind: np.dtype[np.void]) -> npt.NDArray[np.void]:
+        """Take all finished records, where each is of one kind; a copy, in the order of reserving."""
+        stride = _HEADER_BYTES + kind.itemsize
+        framed = np.dtype(
+            {"names": ["length", "record"], "formats": ["<u4", kind], "offsets": [0, 8], "itemsize": stride}
+        )
+        records = self._unread().view(framed)
+        busy = np.flatnonzero(records["length"] & _BUSY)
+        if busy.size:
+            records = records[: busy[0]]
+        self._fence()
+        taken = records.copy()
+        self._consume(taken.nbytes)
+        kept = taken["length"] & _DISCARD == 0
+        return taken["record"] if kept.all() else taken["record"][kept]
+
+    def payloads(self) -> list[memoryview]:
+        """Take all finished records of whatever size; for rings with few events, since it walks them one by one."""
+        unread = self._unread()
+        lengths = unread[: unread.size & ~3].view(np.uint32)
+        at = 0
+        found: list[tuple[int, int]] = []
+        while at < unread.size:
+            header = lengths[at >> 2]
+            if header & _BUSY:
+                break
+            length = int(header & _LENGTH)
+            if not header & _DISCARD:
+                found.append((at + _HEADER_BYTES, length))
+            at += _HEADER_BYTES + (length + 7 & ~7)
+        self._fence()
+        taken = memoryview(unread[:at].tobytes())
+        self._consume(at)
+        return [taken[start : start + length] for start, length in found]

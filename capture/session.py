@@ -1,0 +1,157 @@
+"""One recording while it runs: from the rings to the journal, with an account of every event."""
+
+import mmap
+import select
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+
+from tracekit.capture import decode, host, kernel, wire
+from tracekit.capture.journal import JournalWriter
+from tracekit.capture.loading import Attached, KernelFacts
+from tracekit.capture.probes import RINGS
+from tracekit.capture.ring import Ring
+from tracekit.metadata import Counters
+from tracekit.schema import family_schema
+from tracekit.units import SECOND_NS
+
+# Often enough that a ring has room for what comes in between; programs wake the agent if it fills faster.
+_DRAIN_EVERY_NS = SECOND_NS // 20
+# After detaching, a program may still be at work on another CPU.
+_SETTLE_NS = SECOND_NS // 5
+
+
+class Session:
+    """Drains rings into a journal, and counts.
+
+    Args:
+        attached: the running probes; stay the caller's.
+        facts: of the kernel.
+        journal: where the rows go; stays the caller's.
+        began_ns: start of the recording; processes that are older are listed.
+    """
+
+    def __init__(self, attached: Attached, facts: KernelFacts, journal: JournalWriter, began_ns: int) -> None:
+        self.journal = journal
+        self._attached = attached
+        self._names = host.Names(facts.btf)
+        self._block = decode.BlockDecoder(self._names)
+        self._rings = {
+            ring.name: Ring(attached.rings[ring.name], ring.size)
+            for family in attached.counters
+            for ring in RINGS[family]
+        }
+        self._kernel_counters = {family: _map_counters(fd) for family, fd in attached.counters.items()}
+        self._missed = dict.fromkeys(attached.counters, 0)
+        self._written = dict.fromkeys(attached.counters, 0)
+        self._listed = 0
+        self._lost = dict.fromkeys(attached.counters, 0)
+        self._counted_ns = began_ns
+        self._poll = select.epoll()
+        for descriptor in attached.rings.values():
+            self._poll.register(descriptor, select.EPOLLIN | select.EPOLLET)
+        self._syncing = ThreadPoolExecutor(1, "sync")
+        self._sync: Future[None] | None = None
+        if "process" in attached.counters:
+            running = host.running_processes(began_ns)
+            self._listed = running.num_rows
+            journal.append("process", running)
+        self.flush()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._syncing.shutdown()
+        self._poll.close()
+        self._names.close()
+
+    def wait(self, at_most_ns: int | None) -> None:
+        """Sleep until the next drain is due, a ring fills, or the time is over."""
+        timeout_ns = _DRAIN_EVERY_NS if at_most_ns is None else min(_DRAIN_EVERY_NS, at_most_ns)
+        self._poll.poll(timeout_ns / SECOND_NS)
+
+    def drain(self) -> None:
+        """Take what is in the rings, and note what did not fit into them."""
+        for name, ring in self._rings.items():
+            family, batch = self._take(name, ring)
+            if batch is not None:
+                self._written[family] += batch.num_rows
+                self.journal.append(family, batch)
+        self._note_losses()
+
+    def _take(self, name: str, ring: Ring) -> tuple[str, pa.RecordBatch | None]:
+        match name:
+            case "process_ring":
+                payloads = ring.payloads()
+                return "process", decode.process_batch(payloads, self._names) if payloads else None
+            case "block_ring":
+                records = ring.records(wire.BLOCK)
+                return "block", self._block.batch(records) if records.size else None
+            case _:
+                records = ring.records(wire.OPEN if name == "open_ring" else wire.OPEN_LONG)
+                return "open", decode.open_batch(records, self._names) if records.size else None
+
+    def _note_losses(self) -> None:
+        now_ns = host.boot_ns()
+        for family, counters in self.counters().items():
+            lost = counters.lost - self._lost[family]
+            if lost > 0:
+                row = {
+                    "ts_ns": now_ns,
+                    "event": "lost",
+                    "start_ns": self._counted_ns,
+                    "lost": lost,
+                    "lost_family": family,
+                }
+                self.journal.append("lost", _one_row("lost", row))
+                self._lost[family] = counters.lost
+        self._counted_ns = now_ns
+
+    def counters(self) -> dict[str, Counters]:
+        """What has become of the events so far."""
+        result = {}
+        for family, mapped in self._kernel_counters.items():
+            sums = {name: int(mapped[name].sum()) for name in wire.COUNTERS.names or () if name != "pad"}
+            listed = self._listed if family == "process" else 0
+            sums["seen"] += listed + self._missed[family]
+            result[family] = Counters(**sums, written=self._written[family] + listed, lost_not_run=self._missed[family])
+        return result
+
+    def flush(self) -> None:
+        """Write to the journal what was drained, and have it synced to disk in the background."""
+        for family, programs in self._attached.programs.items():
+            self._missed[family] = sum(kernel.missed_runs(program) for program in programs)
+        self._note_losses()
+        self.journal.flush(host.anchor(), self.counters())
+        if self._sync is None or self._sync.done():
+            if self._sync is not None:
+                self._sync.result()
+            self._sync = self._syncing.submit(self.journal.sync)
+
+    def end(self) -> None:
+        """Stop the probes, and take what they left behind."""
+        self._attached.detach()
+        deadline_ns = host.boot_ns() + _SETTLE_NS
+        self.drain()
+        while not self._settled() and host.boot_ns() < deadline_ns:
+            self._poll.poll(0.002)
+            self.drain()
+        self.flush()
+
+    def _settled(self) -> bool:
+        return all(c.seen == c.filtered + c.written + c.lost for c in self.counters().values())
+
+
+def _map_counters(descriptor: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    cpus = kernel.possible_cpus()
+    return np.frombuffer(mmap.mmap(descriptor, cpus * wire.COUNTERS.itemsize, prot=mmap.PROT_READ), wire.COUNTERS)
+
+
+def _one_row(family: str, values: dict[str, object]) -> pa.RecordBatch:
+    schema = family_schema(family)
+    return pa.record_batch([pa.array([values.get(item.name)], item.type) for item in schema], schema=schema)

@@ -1,0 +1,37 @@
+"""`tracekit recover`: a trace from the journal of a recorder that was killed."""
+
+from pathlib import Path
+
+import click
+
+from tracekit.capture.finish import recover as run
+from tracekit.text import printable
+from tracekit.units import format_bytes, format_count, format_ns
+
+
+@click.command()
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The trace to write. Default: as recorded.")
+@click.option("--force", is_flag=True, help="Overwrite the output.")
+def recover(recording: Path, output: Path | None, force: bool) -> None:
+    """Make a trace of a recording that was cut short.
+
+    RECORDING is the trace that was to be written, such as trace.parquet, or its journal, such as
+    .trace.parquet.journal.
+
+    \b
+    Example:
+      tracekit recover trace.parquet
+    """
+    path, metadata, damaged = run(recording, output, force)
+    events = sum(count.written for count in metadata.counters.values())
+    families = ", ".join(f"{name} {format_count(count.written)}" for name, count in metadata.counters.items())
+    _say(f"recovered {format_count(events)} events of {format_ns(metadata.duration_ns)}: {families}.")
+    if damaged:
+        _say(f"note: {', '.join(damaged)} could not be read; everything before it is there.")
+    name = printable(str(path))
+    _say(f"wrote {name} ({format_bytes(path.stat().st_size)}). Next: tracekit report {name}")
+
+
+def _say(text: str) -> None:
+    click.echo(f"tracekit: {text}", err=True)
