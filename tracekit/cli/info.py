@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tracekit.metadata import Counters, Disk, Metadata
     from tracekit.trace import Trace
 
-_COUNTERS = ("seen", "filtered", "written", "lost_ring_full", "lost_state_full", "truncated")
-
 
 @click.command()
 @click.argument("trace", type=click.Path(path_type=Path))
@@ -114,15 +112,17 @@ def _tables(trace: "Trace") -> "Iterator[Table]":
     yield _table((), _facts(trace))
     yield _table(("event", "rows"), [(printable(event), format_count(rows)) for event, rows in trace.counts.items()])
     if metadata.counters:
-        headings = ("family", *(name.replace("_", " ") for name in _COUNTERS))
-        yield _table(headings, [_counter_row(*item) for item in metadata.counters.items()])
+        yield _counter_table(metadata.counters)
     if metadata.disks:
         headings = ("disk", "size", "device", "kind", "scheduler", "model")
         yield _table(headings, [_disk_row(disk) for disk in metadata.disks], numbers=2)
 
 
-def _counter_row(family: str, counters: "Counters") -> tuple[str, ...]:
-    return (printable(family), *(format_count(getattr(counters, name)) for name in _COUNTERS))
+def _counter_table(counters: "dict[str, Counters]") -> "Table":
+    rows = {family: dataclasses.asdict(counts) for family, counts in counters.items()}
+    names = next(iter(rows.values()))
+    headings = ("family", *(name.replace("_", " ") for name in names))
+    return _table(headings, [(printable(family), *map(format_count, row.values())) for family, row in rows.items()])
 
 
 def _disk_row(disk: "Disk") -> tuple[str, ...]:
