@@ -110,9 +110,9 @@ def record(
     """
     _check(options)
     facts = find_out(options.families)
-    began = host.anchor()
     attached, notes = attach(options.backend, options.families, facts)
     try:
+        began = host.anchor()
         metadata = Metadata(
             tool_version=__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -129,7 +129,7 @@ def record(
             with Session(attached, facts, journal, began.boot_ns) as session:
                 on_start(attached.backend, notes)
                 command = _Command(options.command)
-                _run(session, options.duration_ns, command, stop, on_progress)
+                _run(session, began.boot_ns, options.duration_ns, command, stop, on_progress)
         finally:
             journal.close()
     finally:
@@ -158,13 +158,13 @@ def _check(options: RecordOptions) -> None:
 
 def _run(
     session: Session,
+    began_ns: int,
     duration_ns: int | None,
     command: "_Command",
     stop: Stop,
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Drain until it is time to end."""
-    began_ns = host.boot_ns()
     flushed_ns = began_ns
     end_ns = None if duration_ns is None else began_ns + duration_ns
     while not command.ended():

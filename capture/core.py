@@ -1,15 +1,18 @@
 """The `core` loader: objects compiled when the package was built, loaded by libbpf.so.1."""
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tracekit.capture import btf, kernel, wire
-from tracekit.capture.loading import Attached, KernelFacts
-from tracekit.capture.probes import PROBES, RINGS, Probe
+from tracekit.capture.loading import Attached, KernelFacts, Links
+from tracekit.capture.probes import RINGS, Probe
 from tracekit.errors import UnsupportedError
 
 _LIBRARY = "libbpf.so.1"
@@ -57,25 +60,25 @@ def attach(families: tuple[str, ...], facts: KernelFacts, ring_bytes: dict[str, 
         UnsupportedError: the kernel refuses a program.
     """
     library = _Library()
-    objects: list[_Object] = []
-    try:
+    with contextlib.ExitStack() as undo:
+        objects: list[_Object] = []
         for family in families:
             objects.append(_Object(library, family))
+            undo.callback(objects[-1].close)
             objects[-1].load(facts, ring_bytes)
+        links = Links()
+        undo.callback(links.detach)
         for item in objects:
-            item.attach()
-    except BaseException:
-        for item in objects:
-            item.close()
-        raise
-    return Attached(
-        "core",
-        rings={name: item.map(name) for item in objects for name in item.rings},
-        counters={item.family: item.map(f"{item.family}_counters") for item in objects},
-        programs={item.family: item.program_fds() for item in objects},
-        _to_detach=tuple(item.detach for item in objects),
-        _to_close=tuple(item.close for item in objects),
-    )
+            for probe in facts.probes[item.family]:
+                links.add(item.attach(probe))
+        return Attached(
+            "core",
+            rings={name: item.map(name) for item in objects for name in item.rings},
+            counters={item.family: item.map(f"{item.family}_counters") for item in objects},
+            programs={item.family: item.program_fds() for item in objects},
+            detach=links.detach,
+            close=undo.pop_all().close,
+        )
 
 
 class _Library:
@@ -123,8 +126,7 @@ class _Object:
         self.family = family
         self.rings = tuple(ring.name for ring in RINGS[family])
         self._library = library
-        self._links: list[int] = []
-        self._programs: list[tuple[int, Probe]] = []
+        self._programs: dict[str, int] = {}
         code = (_OBJECTS / f"{family}.bpf.o").read_bytes()
         self._object = library.check(f"reading the {family} programs", "bpf_object__open_mem", code, len(code), None)
 
@@ -136,26 +138,25 @@ class _Object:
             self._library.check(f"sizing {name}", "bpf_map__set_max_entries", self._find(name), entries)
         config = np.array([tuple(facts.config.values())], dtype=wire.CONFIG).tobytes()
         self._library.check("setting up", "bpf_map__set_initial_value", self._find(".rodata"), config, len(config))
-        self._choose({probe.function: probe for probe in facts.probes[self.family]})
+        self._choose({probe.function for probe in facts.probes[self.family]})
         self._library.check(f"loading the {self.family} programs", "bpf_object__load", self._object)
 
-    def _choose(self, probes: dict[str, Probe]) -> None:
+    def _choose(self, functions: set[str]) -> None:
         program = self._library.call("bpf_object__next_program", self._object, None)
         while program:
-            probe = probes.get(self._library.call("bpf_program__name", program).decode())
-            self._library.call("bpf_program__set_autoload", program, probe is not None)
-            if probe is not None:
-                self._programs.append((program, probe))
+            name = self._library.call("bpf_program__name", program).decode()
+            self._library.call("bpf_program__set_autoload", program, name in functions)
+            if name in functions:
+                self._programs[name] = program
             program = self._library.call("bpf_object__next_program", self._object, program)
 
-    def attach(self) -> None:
-        """Attach the programs, in the order of the probes."""
-        order = {probe.function: position for position, probe in enumerate(PROBES[self.family])}
-        for program, probe in sorted(self._programs, key=lambda pair: order[pair[1].function]):
-            doing = f"attaching to {probe.target}"
-            names = [name.encode() for name in probe.target.split(":")]
-            kind = "raw_tracepoint" if probe.raw else "tracepoint"
-            self._links.append(self._library.check(doing, f"bpf_program__attach_{kind}", program, *names))
+    def attach(self, probe: Probe) -> Callable[[], object]:
+        """Attach a program; the result undoes it."""
+        names = [name.encode() for name in probe.target.split(":")]
+        function = f"bpf_program__attach_{'raw_tracepoint' if probe.raw else 'tracepoint'}"
+        doing = f"attaching to {probe.target}"
+        link = self._library.check(doing, function, self._programs[probe.function], *names)
+        return partial(self._library.call, "bpf_link__destroy", link)
 
     def _find(self, name: str) -> Any:
         return self._library.check(f"finding {name}", "bpf_object__find_map_by_name", self._object, name.encode())
@@ -166,16 +167,8 @@ class _Object:
 
     def program_fds(self) -> list[int]:
         """Descriptors of the loaded programs."""
-        return [int(self._library.call("bpf_program__fd", program)) for program, _ in self._programs]
-
-    def detach(self) -> None:
-        """Stop the programs."""
-        while self._links:
-            self._library.call("bpf_link__destroy", self._links.pop())
+        return [int(self._library.call("bpf_program__fd", program)) for program in self._programs.values()]
 
     def close(self) -> None:
-        """Stop the programs and let go of programs and maps."""
-        self.detach()
-        if self._object is not None:
-            self._library.call("bpf_object__close", self._object)
-            self._object = None
+        """Let go of programs and maps."""
+        self._library.call("bpf_object__close", self._object)

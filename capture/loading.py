@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,33 +12,44 @@ from tracekit.capture.probes import PROBES, Probe
 from tracekit.errors import UnsupportedError
 
 
+class Links:
+    """Programs at their tracepoints."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], object]] = []
+
+    def add(self, undo: Callable[[], object]) -> None:
+        """One more; `undo` takes it away."""
+        self._undo.append(undo)
+
+    def detach(self) -> None:
+        """Take all away, at once: for each the kernel waits until no CPU can be in it. May be called again."""
+        undo, self._undo = self._undo, []
+        if undo:
+            with ThreadPoolExecutor(len(undo)) as pool:
+                for pending in [pool.submit(action) for action in undo]:
+                    pending.result()
+
+
 @dataclass(frozen=True)
 class Attached:
-    """Probes that are running, until `detach`.
+    """Probes that are running.
 
     Attributes:
         backend: `core` or `bcc`.
         rings: descriptor of each ring buffer, by name.
         counters: descriptor of the counters of each family.
         programs: descriptors of the programs of each family, for the kernel's own count of missed runs.
+        detach: stops all programs; the maps can still be read. May be called again.
+        close: stops all programs and lets go of the maps. May be called again.
     """
 
     backend: str
     rings: dict[str, int]
     counters: dict[str, int]
     programs: dict[str, list[int]]
-    _to_detach: tuple[Callable[[], None], ...]
-    _to_close: tuple[Callable[[], None], ...]
-
-    def detach(self) -> None:
-        """Stop all programs; the maps can still be read. May be called again."""
-        for action in self._to_detach:
-            action()
-
-    def close(self) -> None:
-        """Stop all programs and let go of the maps. May be called again."""
-        for action in (*self._to_detach, *self._to_close):
-            action()
+    detach: Callable[[], None]
+    close: Callable[[], None]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Probe:
-    """One BPF program.
+    """A BPF program at a tracepoint.
 
     Attributes:
         function: its name in the source.
@@ -34,10 +34,10 @@ class Ring:
     size: int
 
 
-def _call(name: str, without: str | None) -> tuple[Probe, Probe]:
+def _call(name: str, leave: str, without: str | None = None) -> tuple[Probe, Probe]:
     """The programs at a system call's two ends; return first, so that no entry waits for a return that none sees."""
     return (
-        Probe(f"on_leave_{name}", f"syscalls:sys_exit_{name}", without),
+        Probe(leave, f"syscalls:sys_exit_{name}", without),
         Probe(f"on_enter_{name}", f"syscalls:sys_enter_{name}", without),
     )
 
@@ -48,8 +48,8 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         Probe("on_exit", "sched_process_exit"),
         Probe("on_exec", "sched_process_exec"),
         Probe("on_fork", "sched_process_fork"),
-        *_call("execve", None),
-        *_call("execveat", "failed execveat calls"),
+        *_call("execve", "on_leave_exec"),
+        *_call("execveat", "on_leave_exec", "failed execveat calls"),
     ),
     "block": (
         Probe("on_block_complete", "block_rq_complete"),
@@ -59,7 +59,12 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         # since 6.5, commit 5a80bd075f3b
         Probe("on_block_start", "block_io_start", "queue times and submitters of block I/O"),
     ),
-    "open": (*_call("open", ""), *_call("openat", None), *_call("openat2", "openat2 calls"), *_call("creat", "")),
+    "open": (
+        *_call("open", "on_leave_open", ""),
+        *_call("openat", "on_leave_open"),
+        *_call("openat2", "on_leave_open", "openat2 calls"),
+        *_call("creat", "on_leave_open", ""),
+    ),
 }
 
 RINGS: dict[str, tuple[Ring, ...]] = {

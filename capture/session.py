@@ -13,7 +13,7 @@ from tracekit.capture.journal import JournalWriter
 from tracekit.capture.loading import Attached, KernelFacts
 from tracekit.capture.probes import RINGS
 from tracekit.capture.ring import Ring
-from tracekit.metadata import Counters
+from tracekit.metadata import Anchor, Counters
 from tracekit.schema import family_schema
 from tracekit.units import SECOND_NS
 
@@ -34,6 +34,7 @@ class Session:
     """
 
     def __init__(self, attached: Attached, facts: KernelFacts, journal: JournalWriter, began_ns: int) -> None:
+        self._began_ns, self._ended_ns = began_ns, 1 << 62
         self.journal = journal
         self._attached = attached
         self._names = host.Names(facts.btf)
@@ -46,6 +47,7 @@ class Session:
         self._kernel_counters = {family: _map_counters(fd) for family, fd in attached.counters.items()}
         self._missed = dict.fromkeys(attached.counters, 0)
         self._written = dict.fromkeys(attached.counters, 0)
+        self._outside = dict.fromkeys(attached.counters, 0)
         self._listed = 0
         self._lost = dict.fromkeys(attached.counters, 0)
         self._counted_ns = began_ns
@@ -80,9 +82,17 @@ class Session:
         for name, ring in self._rings.items():
             family, batch = self._take(name, ring)
             if batch is not None:
-                self._written[family] += batch.num_rows
-                self.journal.append(family, batch)
+                kept = self._within(batch)
+                self._written[family] += kept.num_rows
+                self._outside[family] += batch.num_rows - kept.num_rows
+                self.journal.append(family, kept)
         self._note_losses()
+
+    def _within(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of the recording's time, without those of attaching and detaching, or of opens begun before."""
+        ts_ns = batch.column("ts_ns").to_numpy()
+        within = (ts_ns >= self._began_ns) & (ts_ns <= self._ended_ns)
+        return batch if within.all() else batch.filter(pa.array(within))
 
     def _take(self, name: str, ring: Ring) -> tuple[str, pa.RecordBatch | None]:
         match name:
@@ -119,15 +129,16 @@ class Session:
             sums = {name: int(mapped[name].sum()) for name in wire.COUNTERS.names or () if name != "pad"}
             listed = self._listed if family == "process" else 0
             sums["seen"] += listed + self._missed[family]
+            sums["filtered"] += self._outside[family]
             result[family] = Counters(**sums, written=self._written[family] + listed, lost_not_run=self._missed[family])
         return result
 
-    def flush(self) -> None:
-        """Write to the journal what was drained, and have it synced to disk in the background."""
+    def flush(self, at: Anchor | None = None) -> None:
+        """Write to the journal what was drained until `at` (now), and have it synced to disk in the background."""
         for family, programs in self._attached.programs.items():
             self._missed[family] = sum(kernel.missed_runs(program) for program in programs)
         self._note_losses()
-        self.journal.flush(host.anchor(), self.counters())
+        self.journal.flush(at or host.anchor(), self.counters())
         if self._sync is None or self._sync.done():
             if self._sync is not None:
                 self._sync.result()
@@ -135,13 +146,15 @@ class Session:
 
     def end(self) -> None:
         """Stop the probes, and take what they left behind."""
+        ended = host.anchor()
+        self._ended_ns = ended.boot_ns
         self._attached.detach()
         deadline_ns = host.boot_ns() + _SETTLE_NS
         self.drain()
         while not self._settled() and host.boot_ns() < deadline_ns:
             self._poll.poll(0.002)
             self.drain()
-        self.flush()
+        self.flush(ended)
 
     def _settled(self) -> bool:
         return all(c.seen == c.filtered + c.written + c.lost for c in self.counters().values())

@@ -25,7 +25,7 @@ INLINE __u32 disk_of(__u64 request)
 }
 
 /* Whether the recorder submitted the request; forgets it where its life ends. */
-INLINE int is_own(__u64 request, __u8 event, int ends)
+INLINE int is_own_request(__u64 request, __u8 event, int ends)
 {
 	__u8 one = 1;
 
@@ -41,7 +41,7 @@ INLINE int is_own(__u64 request, __u8 event, int ends)
 	return event != TK_BLOCK_START;
 }
 
-INLINE int emit(__u64 request, __u8 event, __s32 status, __u32 completed_bytes)
+INLINE int emit_block(__u64 request, __u8 event, __s32 status, __u32 completed_bytes)
 {
 	struct tk_counters *counters = counters_in(MAP(block_counters));
 	__u64 id = bpf_get_current_pid_tgid(), sector = 0;
@@ -50,7 +50,7 @@ INLINE int emit(__u64 request, __u8 event, __s32 status, __u32 completed_bytes)
 
 	READ(bytes, request, request, __data_len);
 	COUNT(counters, seen);
-	if (is_own(request, event, event == TK_BLOCK_MERGE || (event == TK_BLOCK_COMPLETE && completed_bytes >= bytes))) {
+	if (is_own_request(request, event, event == TK_BLOCK_MERGE || (event == TK_BLOCK_COMPLETE && completed_bytes >= bytes))) {
 		COUNT(counters, filtered);
 		return 0;
 	}
@@ -85,29 +85,29 @@ INLINE int emit(__u64 request, __u8 event, __s32 status, __u32 completed_bytes)
 PROGRAM("raw_tp")
 int on_block_start(struct bpf_raw_tracepoint_args *ctx)
 {
-	return emit(ctx->args[0], TK_BLOCK_START, 0, 0);
+	return emit_block(ctx->args[0], TK_BLOCK_START, 0, 0);
 }
 
 PROGRAM("raw_tp")
 int on_block_issue(struct bpf_raw_tracepoint_args *ctx)
 {
-	return emit(REQUEST(ctx), TK_BLOCK_ISSUE, 0, 0);
+	return emit_block(REQUEST(ctx), TK_BLOCK_ISSUE, 0, 0);
 }
 
 PROGRAM("raw_tp")
 int on_block_requeue(struct bpf_raw_tracepoint_args *ctx)
 {
-	return emit(REQUEST(ctx), TK_BLOCK_REQUEUE, 0, 0);
+	return emit_block(REQUEST(ctx), TK_BLOCK_REQUEUE, 0, 0);
 }
 
 PROGRAM("raw_tp")
 int on_block_merge(struct bpf_raw_tracepoint_args *ctx)
 {
-	return emit(REQUEST(ctx), TK_BLOCK_MERGE, 0, 0);
+	return emit_block(REQUEST(ctx), TK_BLOCK_MERGE, 0, 0);
 }
 
 PROGRAM("raw_tp")
 int on_block_complete(struct bpf_raw_tracepoint_args *ctx)
 {
-	return emit(ctx->args[0], TK_BLOCK_COMPLETE, ctx->args[1], ctx->args[2]);
+	return emit_block(ctx->args[0], TK_BLOCK_COMPLETE, ctx->args[1], ctx->args[2]);
 }

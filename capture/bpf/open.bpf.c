@@ -28,7 +28,7 @@ _Static_assert(sizeof(struct open_call) == 32, "open_calls");
 
 #define CREAT_FLAGS 01101 /* O_CREAT | O_WRONLY | O_TRUNC, which creat(2) implies */
 
-INLINE int enter(__u8 call, __u64 path, __u64 flags, __u64 mode, __s32 dirfd)
+INLINE int enter_open_call(__u8 call, __u64 path, __u64 flags, __u64 mode, __s32 dirfd)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 tid = id;
@@ -55,13 +55,13 @@ INLINE int enter(__u8 call, __u64 path, __u64 flags, __u64 mode, __s32 dirfd)
 PROGRAM("tp")
 int on_enter_open(struct tk_enter *ctx)
 {
-	return enter(TK_OPEN, ctx->args[0], ctx->args[1], ctx->args[2], 0);
+	return enter_open_call(TK_OPEN, ctx->args[0], ctx->args[1], ctx->args[2], 0);
 }
 
 PROGRAM("tp")
 int on_enter_openat(struct tk_enter *ctx)
 {
-	return enter(TK_OPENAT, ctx->args[1], ctx->args[2], ctx->args[3], ctx->args[0]);
+	return enter_open_call(TK_OPENAT, ctx->args[1], ctx->args[2], ctx->args[3], ctx->args[0]);
 }
 
 PROGRAM("tp")
@@ -70,16 +70,16 @@ int on_enter_openat2(struct tk_enter *ctx)
 	struct open_how_head how = {};
 
 	bpf_probe_read_user(&how, sizeof(how), (void *)ctx->args[2]);
-	return enter(TK_OPENAT2, ctx->args[1], how.flags, how.mode, ctx->args[0]);
+	return enter_open_call(TK_OPENAT2, ctx->args[1], how.flags, how.mode, ctx->args[0]);
 }
 
 PROGRAM("tp")
 int on_enter_creat(struct tk_enter *ctx)
 {
-	return enter(TK_CREAT, ctx->args[0], CREAT_FLAGS, ctx->args[1], 0);
+	return enter_open_call(TK_CREAT, ctx->args[0], CREAT_FLAGS, ctx->args[1], 0);
 }
 
-INLINE void fill_head(struct tk_open_head *head, struct open_call *open, __u64 now_ns, __s64 ret, __u16 path_bytes)
+INLINE void fill_open(struct tk_open_head *head, struct open_call *open, __u64 now_ns, __s64 ret, __u16 path_bytes)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 
@@ -100,7 +100,7 @@ INLINE void fill_head(struct tk_open_head *head, struct open_call *open, __u64 n
 	bpf_get_current_comm(head->comm, sizeof(head->comm));
 }
 
-INLINE void emit_long(struct tk_counters *counters, struct open_call *open, __u64 now_ns, __s64 ret)
+INLINE void emit_long_open(struct tk_counters *counters, struct open_call *open, __u64 now_ns, __s64 ret)
 {
 	struct tk_open_long *record = bpf_ringbuf_reserve(MAP(open_long_ring), sizeof(*record), 0);
 	long read;
@@ -112,11 +112,13 @@ INLINE void emit_long(struct tk_counters *counters, struct open_call *open, __u6
 	read = bpf_probe_read_user_str(record->path, sizeof(record->path), (void *)open->path);
 	if (read == sizeof(record->path))
 		COUNT(counters, truncated);
-	fill_head(&record->head, open, now_ns, ret, read > 0 ? read : 0);
+	fill_open(&record->head, open, now_ns, ret, read > 0 ? read : 0);
 	bpf_ringbuf_submit(record, wakeup(MAP(open_long_ring)));
 }
 
-INLINE int leave(struct tk_leave *ctx)
+/* Attached to all four calls. */
+PROGRAM("tp")
+int on_leave_open(struct tk_leave *ctx)
 {
 	__u64 now_ns = bpf_ktime_get_boot_ns();
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -142,34 +144,10 @@ INLINE int leave(struct tk_leave *ctx)
 	read = bpf_probe_read_user_str(record->path, sizeof(record->path), (void *)open.path);
 	if (read == sizeof(record->path)) {
 		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
-		emit_long(counters, &open, now_ns, ctx->ret);
+		emit_long_open(counters, &open, now_ns, ctx->ret);
 		return 0;
 	}
-	fill_head(&record->head, &open, now_ns, ctx->ret, read > 0 ? read : 0);
+	fill_open(&record->head, &open, now_ns, ctx->ret, read > 0 ? read : 0);
 	bpf_ringbuf_submit(record, wakeup(MAP(open_ring)));
 	return 0;
-}
-
-PROGRAM("tp")
-int on_leave_open(struct tk_leave *ctx)
-{
-	return leave(ctx);
-}
-
-PROGRAM("tp")
-int on_leave_openat(struct tk_leave *ctx)
-{
-	return leave(ctx);
-}
-
-PROGRAM("tp")
-int on_leave_openat2(struct tk_leave *ctx)
-{
-	return leave(ctx);
-}
-
-PROGRAM("tp")
-int on_leave_creat(struct tk_leave *ctx)
-{
-	return leave(ctx);
 }

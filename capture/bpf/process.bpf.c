@@ -26,10 +26,10 @@ _Static_assert(sizeof(struct record) == 20560, "exec_record, failed_record");
 _Static_assert(sizeof(struct exec_call) == 16, "exec_calls");
 
 /* Arguments a failing exec is asked for, at most. */
-#define MAX_ARGUMENTS 128
+#define MAX_ARGUMENTS 64
 #define FAILED_ARGV_BYTES (TK_ARGV_BYTES - TK_PATH_BYTES)
 
-INLINE void fill_head(struct tk_process *head, __u8 event)
+INLINE void fill_process(struct tk_process *head, __u8 event)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 
@@ -55,7 +55,7 @@ INLINE __u32 parent_of(__u64 task)
 }
 
 /* Count the event; 0 if it is the recorder's own. */
-INLINE int wanted(struct tk_counters *counters, __u32 pid)
+INLINE int wanted_process(struct tk_counters *counters, __u32 pid)
 {
 	COUNT(counters, seen);
 	if (pid != CONFIG(self_pid))
@@ -64,7 +64,7 @@ INLINE int wanted(struct tk_counters *counters, __u32 pid)
 	return 0;
 }
 
-INLINE void emit(struct tk_counters *counters, void *record, __u32 bytes)
+INLINE void emit_process(struct tk_counters *counters, void *record, __u32 bytes)
 {
 	if (bpf_ringbuf_output(MAP(process_ring), record, bytes, wakeup(MAP(process_ring))))
 		COUNT(counters, lost_ring_full);
@@ -82,13 +82,13 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 	READ(tid, child, task_struct, pid);
 	if (pid != tid)
 		return 0; /* a thread */
-	if (!wanted(counters, pid))
+	if (!wanted_process(counters, pid))
 		return 0;
-	fill_head(&head, TK_FORK);
+	fill_process(&head, TK_FORK);
 	head.pid = pid;
 	head.tid = tid;
 	head.ppid = parent_of(child);
-	emit(counters, &head, sizeof(head));
+	emit_process(counters, &head, sizeof(head));
 	return 0;
 }
 
@@ -105,12 +105,12 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 
 	/* A thread that is not the leader takes the leader's id here: its call returns under another name. */
 	bpf_map_delete_elem(MAP(exec_calls), &old_tid);
-	if (!wanted(counters, bpf_get_current_pid_tgid() >> 32))
+	if (!wanted_process(counters, bpf_get_current_pid_tgid() >> 32))
 		return 0;
 	record = bpf_map_lookup_elem(MAP(exec_record), &zero);
 	if (!record)
 		return 0;
-	fill_head(&record->head, TK_EXEC);
+	fill_process(&record->head, TK_EXEC);
 	record->head.ppid = parent_of(task);
 
 	READ(filename, binprm, linux_binprm, filename);
@@ -130,7 +130,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	record->head.argv_bytes = end;
 	if (end < record->head.argv_total_bytes)
 		COUNT(counters, truncated);
-	emit(counters, record, sizeof(record->head) + bytes + end);
+	emit_process(counters, record, sizeof(record->head) + bytes + end);
 	return 0;
 }
 
@@ -186,7 +186,9 @@ INLINE void read_arguments(struct record *record, __u64 at, __u64 argv)
 	record->head.argv_total_bytes++;
 }
 
-INLINE int leave_exec(struct tk_leave *ctx)
+/* Attached to execve and to execveat. */
+PROGRAM("tp")
+int on_leave_exec(struct tk_leave *ctx)
 {
 	__u32 zero = 0, tid = bpf_get_current_pid_tgid();
 	struct exec_call *found = bpf_map_lookup_elem(MAP(exec_calls), &tid);
@@ -202,12 +204,12 @@ INLINE int leave_exec(struct tk_leave *ctx)
 	bpf_map_delete_elem(MAP(exec_calls), &tid);
 	if (ctx->ret >= 0)
 		return 0; /* on_exec has it */
-	if (!wanted(counters, bpf_get_current_pid_tgid() >> 32))
+	if (!wanted_process(counters, bpf_get_current_pid_tgid() >> 32))
 		return 0;
 	record = bpf_map_lookup_elem(MAP(failed_record), &zero);
 	if (!record)
 		return 0;
-	fill_head(&record->head, TK_EXEC_FAILED);
+	fill_process(&record->head, TK_EXEC_FAILED);
 	record->head.ppid = parent_of(bpf_get_current_task());
 	record->head.status = ctx->ret;
 	read = bpf_probe_read_user_str(record->data, TK_PATH_BYTES, (void *)call.path);
@@ -219,20 +221,8 @@ INLINE int leave_exec(struct tk_leave *ctx)
 	bytes += record->head.argv_bytes;
 	if (bytes > sizeof(record->data))
 		bytes = sizeof(record->data);
-	emit(counters, record, sizeof(record->head) + bytes);
+	emit_process(counters, record, sizeof(record->head) + bytes);
 	return 0;
-}
-
-PROGRAM("tp")
-int on_leave_execve(struct tk_leave *ctx)
-{
-	return leave_exec(ctx);
-}
-
-PROGRAM("tp")
-int on_leave_execveat(struct tk_leave *ctx)
-{
-	return leave_exec(ctx);
 }
 
 /* Whether this exiting thread is its process's last. Kernels before 6.16 (commit 2cbb20b008db) do not say; there, two
@@ -265,15 +255,15 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (!is_last(ctx, signal, pid, start_ns))
 		return 0;
 	counters = counters_in(MAP(process_counters));
-	if (!wanted(counters, pid))
+	if (!wanted_process(counters, pid))
 		return 0;
-	fill_head(&head, TK_EXIT);
+	fill_process(&head, TK_EXIT);
 	head.ppid = parent_of(leader);
 	head.start_ns = start_ns;
 	READ(status, signal, signal_struct, group_exit_code);
 	if (!status)
 		READ(status, task, task_struct, exit_code);
 	head.status = status;
-	emit(counters, &head, sizeof(head));
+	emit_process(counters, &head, sizeof(head));
 	return 0;
 }
