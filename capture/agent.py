@@ -36,6 +36,7 @@ class RecordOptions:
         backend: `auto`, `core` or `bcc`.
         force: overwrite the output, and throw away an unfinished recording of it.
         command: program and arguments to run and record; empty for none.
+        ring_bytes: size of each ring, a power of two and whole pages; None: as fits the family.
     """
 
     output: Path
@@ -44,6 +45,7 @@ class RecordOptions:
     backend: str = "auto"
     force: bool = False
     command: tuple[str, ...] = ()
+    ring_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def record(
     """
     _check(options)
     facts = find_out(options.families)
-    attached, notes = attach(options.backend, options.families, facts)
+    attached, notes = attach(options.backend, options.families, facts, options.ring_bytes)
     try:
         began = host.anchor()
         metadata = Metadata(

@@ -18,8 +18,16 @@ def check_backend(name: str) -> None:
         raise UsageError(f"there is no backend {name!r}: there are {', '.join(BACKENDS)}")
 
 
-def attach(backend: str, families: tuple[str, ...], facts: KernelFacts) -> tuple[Attached, tuple[str, ...]]:
+def attach(
+    backend: str, families: tuple[str, ...], facts: KernelFacts, ring_size: int | None = None
+) -> tuple[Attached, tuple[str, ...]]:
     """Attach with the loader that is asked for; `auto` takes core, and bcc only where core cannot be had.
+
+    Args:
+        backend: `auto`, `core` or `bcc`.
+        families: what to record.
+        facts: of the kernel.
+        ring_size: bytes of each ring; None: as fits the family.
 
     Returns:
         What is attached, and notes for the user: what the recording lacks, and why it is bcc.
@@ -27,7 +35,7 @@ def attach(backend: str, families: tuple[str, ...], facts: KernelFacts) -> tuple
     Raises:
         UnsupportedError: it cannot be done here.
     """
-    ring_bytes = {ring.name: ring.size for family in families for ring in RINGS[family]}
+    ring_bytes = {ring.name: ring_size or ring.size for family in families for ring in RINGS[family]}
     why_not_core = core.unavailable()
     if backend == "core" and why_not_core:
         raise UnsupportedError(f"the core loader cannot be used: {why_not_core}")

@@ -73,7 +73,7 @@ def attach(families: tuple[str, ...], facts: KernelFacts, ring_bytes: dict[str, 
                 links.add(item.attach(probe))
         return Attached(
             "core",
-            rings={name: item.map(name) for item in objects for name in item.rings},
+            rings={name: (item.map(name), ring_bytes[name]) for item in objects for name in item.rings},
             counters={item.family: item.map(f"{item.family}_counters") for item in objects},
             programs={item.family: item.program_fds() for item in objects},
             detach=links.detach,

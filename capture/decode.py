@@ -179,7 +179,7 @@ class BlockDecoder:
 
 
 def errors(status: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """0 or -errno of a completion: kernels before 5.16 pass that, later ones a blk_status_t (commit 8a7d267b4a2c)."""
+    """0 or -errno of a completion: older kernels pass that, newer ones a blk_status_t."""
     known = _ERRNO_OF_STATUS[np.clip(status, 0, _ERRNO_OF_STATUS.size - 1)]
     return np.where(status <= 0, status, np.where(status < _ERRNO_OF_STATUS.size, -known, -_EIO)).astype(np.int32)
 

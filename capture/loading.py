@@ -37,7 +37,7 @@ class Attached:
 
     Attributes:
         backend: `core` or `bcc`.
-        rings: descriptor of each ring buffer, by name.
+        rings: descriptor and size in bytes of each ring buffer, by name.
         counters: descriptor of the counters of each family.
         programs: descriptors of the programs of each family, for the kernel's own count of missed runs.
         detach: stops all programs; the maps can still be read. May be called again.
@@ -45,7 +45,7 @@ class Attached:
     """
 
     backend: str
-    rings: dict[str, int]
+    rings: dict[str, tuple[int, int]]
     counters: dict[str, int]
     programs: dict[str, list[int]]
     detach: Callable[[], None]

@@ -11,7 +11,6 @@ import pyarrow as pa
 from tracekit.capture import decode, host, kernel, wire
 from tracekit.capture.journal import JournalWriter
 from tracekit.capture.loading import Attached, KernelFacts
-from tracekit.capture.probes import RINGS
 from tracekit.capture.ring import Ring
 from tracekit.metadata import Anchor, Counters
 from tracekit.schema import family_schema
@@ -39,11 +38,7 @@ class Session:
         self._attached = attached
         self._names = host.Names(facts.btf)
         self._block = decode.BlockDecoder(self._names)
-        self._rings = {
-            ring.name: Ring(attached.rings[ring.name], ring.size)
-            for family in attached.counters
-            for ring in RINGS[family]
-        }
+        self._rings = {name: Ring(*ring) for name, ring in attached.rings.items()}
         self._kernel_counters = {family: _map_counters(fd) for family, fd in attached.counters.items()}
         self._missed = dict.fromkeys(attached.counters, 0)
         self._written = dict.fromkeys(attached.counters, 0)
@@ -52,7 +47,7 @@ class Session:
         self._lost = dict.fromkeys(attached.counters, 0)
         self._counted_ns = began_ns
         self._poll = select.epoll()
-        for descriptor in attached.rings.values():
+        for descriptor, _ in attached.rings.values():
             self._poll.register(descriptor, select.EPOLLIN | select.EPOLLET)
         self._syncing = ThreadPoolExecutor(1, "sync")
         self._sync: Future[None] | None = None

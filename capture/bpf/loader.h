@@ -75,6 +75,16 @@ struct tk_leave {
 			__sync_fetch_and_add(&(counters)->what, 1);  \
 	} while (0)
 
+/* The length that a helper returned, or 0 if it failed or has more than the limit. The compiler must not take the
+ * comparison apart, or the verifier does not see that it holds. */
+INLINE __u64 length_of(long returned, __u64 limit)
+{
+	__u64 length = returned;
+
+	asm volatile("" : "+r"(length));
+	return length > limit ? 0 : length;
+}
+
 /* The counters of this CPU. A plain array with an entry per CPU, since only that can be mapped by the agent; the
  * additions are atomic, since an interrupt may bring an event of the same family in between. */
 INLINE struct tk_counters *counters_in(void *map)

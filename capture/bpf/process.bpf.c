@@ -101,7 +101,6 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	__u32 zero = 0, old_tid = ctx->args[1];
 	struct record *record;
 	__u64 bytes;
-	long read;
 
 	/* A thread that is not the leader takes the leader's id here: its call returns under another name. */
 	bpf_map_delete_elem(MAP(exec_calls), &old_tid);
@@ -114,8 +113,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	record->head.ppid = parent_of(task);
 
 	READ(filename, binprm, linux_binprm, filename);
-	read = bpf_probe_read_kernel_str(record->data, TK_PATH_BYTES, (void *)filename);
-	bytes = read > 0 && read <= TK_PATH_BYTES ? read : 0;
+	bytes = length_of(bpf_probe_read_kernel_str(record->data, TK_PATH_BYTES, (void *)filename), TK_PATH_BYTES);
 	record->head.path_bytes = bytes;
 
 	READ(mm, task, task_struct, mm);
@@ -196,7 +194,6 @@ int on_leave_exec(struct tk_leave *ctx)
 	struct exec_call call;
 	struct record *record;
 	__u64 bytes;
-	long read;
 
 	if (!found)
 		return 0;
@@ -212,8 +209,7 @@ int on_leave_exec(struct tk_leave *ctx)
 	fill_process(&record->head, TK_EXEC_FAILED);
 	record->head.ppid = parent_of(bpf_get_current_task());
 	record->head.status = ctx->ret;
-	read = bpf_probe_read_user_str(record->data, TK_PATH_BYTES, (void *)call.path);
-	bytes = read > 0 && read <= TK_PATH_BYTES ? read : 0;
+	bytes = length_of(bpf_probe_read_user_str(record->data, TK_PATH_BYTES, (void *)call.path), TK_PATH_BYTES);
 	record->head.path_bytes = bytes;
 	read_arguments(record, bytes, call.argv);
 	if (record->head.argv_bytes < record->head.argv_total_bytes)
@@ -225,8 +221,8 @@ int on_leave_exec(struct tk_leave *ctx)
 	return 0;
 }
 
-/* Whether this exiting thread is its process's last. Kernels before 6.16 (commit 2cbb20b008db) do not say; there, two
- * threads that leave at once may both find nobody alive, and the first takes it. */
+/* Whether this exiting thread is its process's last. Older kernels do not pass it; there, two threads that leave at once
+ * may both find nobody alive, and the first takes it. */
 INLINE int is_last(struct bpf_raw_tracepoint_args *ctx, __u64 signal, __u32 pid, __u64 start_ns)
 {
 	struct {
