@@ -1,0 +1,76 @@
+"""What sets some events apart from the rest: attribute values that they share and the rest do not."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tracekit.analyze.columns import Bools, Codes, Ints
+from tracekit.analyze.results import SetsApart
+
+MIN_INSIDE = 5
+MIN_SHARE = 0.6
+MIN_DIFFERENCE = 0.3
+MIN_Z = 4.0
+AT_MOST = 4
+
+
+def sets_apart(inside: Bools, attributes: Mapping[str, Codes]) -> tuple[SetsApart, ...]:
+    """Values that at least six in ten of the events inside have, and clearly fewer of those outside; best first.
+
+    Args:
+        inside: the events in question.
+        attributes: for each field, its value of every event. Unknown values count as neither.
+    """
+    found = [best for name, codes in attributes.items() if (best := _best(name, codes, inside)) is not None]
+    found.sort(key=lambda item: (item.share_outside - item.share_inside, item.field))
+    return tuple(found[:AT_MOST])
+
+
+def _best(name: str, codes: Codes, inside: Bools) -> SetsApart | None:
+    known = codes.codes >= 0
+    size = len(codes.names)
+    within = np.bincount(codes.codes[known & inside], minlength=size)
+    without = np.bincount(codes.codes[known & ~inside], minlength=size)
+    total_in, total_out = int(within.sum()), int(without.sum())
+    if total_in < max(MIN_INSIDE, 0.6 * inside.sum()) or not total_out:
+        return None
+    share_in, share_out = within / total_in, without / total_out
+    pooled = (within + without) / (total_in + total_out)
+    error = np.sqrt(pooled * (1 - pooled) * (1 / total_in + 1 / total_out))
+    difference = share_in - share_out
+    good = (share_in >= MIN_SHARE) & (difference >= MIN_DIFFERENCE) & (difference >= MIN_Z * error)
+    if not good.any():
+        return None
+    code = int(np.argmax(np.where(good, difference, -1.0)))
+    return SetsApart(name, codes.names[code], round(float(share_in[code]), 4), round(float(share_out[code]), 4))
+
+
+_EDGES = (1 << 12, 1 << 15, 1 << 17, 1 << 19)
+_SIZE_NAMES = ("none", "up to 4 KiB", "4 to 32 KiB", "32 to 128 KiB", "128 to 512 KiB", "above 512 KiB")
+_DEPTH_EDGES = (2, 4, 8, 16, 32)
+_DEPTH_NAMES = ("1", "2-3", "4-7", "8-15", "16-31", "32 and more")
+
+
+def size_class(size: Ints) -> Codes:
+    """Sizes in bytes by class; -1 is unknown."""
+    codes = 1 + np.searchsorted(_EDGES, size, side="left")
+    codes[size <= 0] = 0
+    return Codes(np.where(size < 0, -1, codes).astype(np.int64), _SIZE_NAMES)
+
+
+def depth_class(depth: Ints) -> Codes:
+    """Queue depths by class; below 1 is unknown."""
+    codes = np.searchsorted(_DEPTH_EDGES, depth, side="right")
+    return Codes(np.where(depth < 1, -1, codes).astype(np.int64), _DEPTH_NAMES)
+
+
+def yes_no(truth: Bools, known: Bools, yes: str = "yes", no: str = "no") -> Codes:
+    """A property that an event has or has not; unknown where not known."""
+    return Codes(np.where(known, truth.astype(np.int64), -1), (no, yes))
+
+
+def span(inside: Bools, at_ns: Ints, label: str) -> Codes:
+    """Whether an event lies in the stretch of time from the first to the last of those inside."""
+    low, high = (at_ns[inside].min(), at_ns[inside].max()) if inside.any() else (0, -1)
+    within = (at_ns >= low) & (at_ns <= high)
+    return Codes(np.where(within, 0, 1).astype(np.int64), (label, "another time"))

@@ -1,0 +1,202 @@
+"""What is worth telling, in the order in which an expert would tell it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracekit.analyze.blocks import BlockIO
+from tracekit.analyze.columns import NULL
+from tracekit.analyze.opens import Opens
+from tracekit.analyze.patterns import parent_name
+from tracekit.analyze.processes import Lives
+from tracekit.analyze.results import Finding, Latency, Mode, Pattern, Quality, SetsApart, TraceFacts
+from tracekit.analyze.workload import busiest, failures
+from tracekit.units import format_count, format_ns, format_share
+
+METRICS = {
+    "block.device": "I/O at the device",
+    "block.queue": "I/O in the queue",
+    "block.total": "I/O in all",
+    "open": "opens",
+    "process.lifetime": "process lifetimes",
+}
+_EVENTS = {"exec": "process starts", "open": "opens", "block_start": "I/O"}
+_MANY_FAILED = 20
+_FAILED_SHARE = 0.3
+_QUEUE_RATIO = 3
+_WORTH_NS = 1_000_000
+Evidence = dict[str, int | float | str | None]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A finding before it has its rank: the greater the weight, the more telling."""
+
+    weight: float
+    kind: str
+    title: str
+    detail: str
+    evidence: Evidence
+
+
+def findings(
+    quality: Quality,
+    latency: tuple[Latency, ...],
+    patterns: tuple[Pattern, ...],
+    lives: Lives,
+    blocks: BlockIO,
+    opens: Opens,
+    facts: TraceFacts,
+) -> tuple[Finding, ...]:
+    """Everything worth telling; empty if there is nothing."""
+    found = [
+        *_of_patterns(patterns),
+        *_of_latency(latency, quality, facts),
+        *_of_failures(lives, opens, patterns),
+        *_of_errors(blocks),
+    ]
+    found.sort(key=lambda one: (-one.weight, one.kind, one.title))
+    return tuple(Finding(rank, one.kind, one.title, one.detail, one.evidence) for rank, one in enumerate(found, 1))
+
+
+# --- patterns --------------------------------------------------------------------------------------------------
+
+
+def _of_patterns(patterns: tuple[Pattern, ...]) -> Iterator[_Found]:
+    for pattern in patterns:
+        evidence: Evidence = {
+            "period_ns": pattern.period_ns,
+            "pause_ns": pattern.pause_ns,
+            "burst_size": pattern.burst_size,
+            "cycles": pattern.cycles,
+            "jitter": pattern.jitter,
+        }
+        if pattern.event == "exec":
+            weight = 90 if pattern.failing else 80 if pattern.kind == "bursts" else 60
+            kind = "restarts" if pattern.failing else "process_bursts" if pattern.kind == "bursts" else "periodic"
+        else:
+            weight, kind = 40, "periodic"
+        yield _Found(weight, kind, _capital(pattern.sentence), _beat(pattern), evidence)
+
+
+def _beat(pattern: Pattern) -> str:
+    rate = f"That makes {pattern.rate_per_second:.3g} a second, {format_share(pattern.share)} of all {_EVENTS[pattern.event]}. "
+    meaning = {
+        True: "It keeps the beat of a clock: look for a timer.",
+        False: "Each round starts when the last one is over: look for a loop or for something that is restarted.",
+        None: "",
+    }[pattern.clock]
+    if pattern.failing:
+        meaning = "Something fails and is started again, over and over."
+    return (rate + meaning).strip()
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+# --- latency ---------------------------------------------------------------------------------------------------
+
+
+def _of_latency(latency: tuple[Latency, ...], quality: Quality, facts: TraceFacts) -> Iterator[_Found]:
+    whole = {one.metric: one for one in latency if not one.group}
+    for metric in ("block.device", "block.queue", "open"):
+        if metric in whole:
+            yield from _outliers(whole[metric], facts)
+            yield from _modes(whole[metric])
+    yield from _queueing(whole)
+
+
+def _outliers(one: Latency, facts: TraceFacts) -> Iterator[_Found]:
+    out = one.outliers
+    if out is None or out.high_ns < _WORTH_NS:
+        return
+    what = METRICS[one.metric]
+    title = (
+        f"{format_count(out.count)} of {format_count(one.count)} {what} took {_range(out.low_ns, out.high_ns)}, "
+        f"apart from the rest (99 % up to {format_ns(one.p99_ns)})"
+    )
+    if len(out.episodes) == 1 and out.count > 1:
+        episode = out.episodes[0]
+        title += f", all in one stall at {format_ns(episode.start_ns - facts.start_ns)} into the recording"
+    evidence: Evidence = {"metric": one.metric, "count": out.count, "low_ns": out.low_ns, "high_ns": out.high_ns}
+    yield _Found(70, "outliers", _capital(title), _reasons(out.sets_apart), evidence)
+
+
+def _modes(one: Latency) -> Iterator[_Found]:
+    modes = [mode for mode in one.modes if not mode.minor]
+    if len(modes) < 2 or modes[-1].peak_ns < _WORTH_NS / 10:
+        return
+    parts = " and ".join(f"{_range(mode.low_ns, mode.high_ns)} ({format_share(mode.share)})" for mode in modes)
+    title = f"{_capital(METRICS[one.metric])} has {len(modes)} modes: {parts}"
+    evidence: Evidence = {"metric": one.metric, "modes": len(modes), "peak_ns": modes[-1].peak_ns}
+    yield _Found(50, "modes", title.replace("Opens has", "Opens have"), _mode_reasons(modes), evidence)
+
+
+def _range(low_ns: int, high_ns: int) -> str:
+    low, high = format_ns(low_ns), format_ns(high_ns)
+    return high if low == high else f"{low} to {high}"
+
+
+def _mode_reasons(modes: list[Mode]) -> str:
+    told = [f"The mode at {format_ns(mode.peak_ns)}: {text}" for mode in modes if (text := _reasons(mode.sets_apart))]
+    return " ".join(told)
+
+
+def _reasons(reasons: tuple[SetsApart, ...]) -> str:
+    parts = [
+        f"{format_share(r.share_inside)} have {r.field.replace('_', ' ')} {r.value}"
+        f" ({format_share(r.share_outside)} of the rest)"
+        for r in reasons
+    ]
+    return f"{', '.join(parts)}." if parts else ""
+
+
+def _queueing(whole: dict[str, Latency]) -> Iterator[_Found]:
+    queue, device = whole.get("block.queue"), whole.get("block.device")
+    if queue is None or device is None or queue.p99_ns < max(_QUEUE_RATIO * device.p99_ns, _WORTH_NS):
+        return
+    title = (
+        f"I/O waits longer in the queue than at the device: 99 % take up to {format_ns(queue.p99_ns)} "
+        f"before they are issued, and up to {format_ns(device.p99_ns)} after"
+    )
+    yield _Found(65, "queueing", title, "", {"queue_p99_ns": queue.p99_ns, "device_p99_ns": device.p99_ns})
+
+
+# --- failures --------------------------------------------------------------------------------------------------
+
+
+def _of_failures(lives: Lives, opens: Opens, patterns: tuple[Pattern, ...]) -> Iterator[_Found]:
+    told = {name for pattern in patterns for name in (*pattern.failing, *pattern.scope.values())}
+    failed = np.flatnonzero(opens.failed)
+    for name, rows in list(busiest(opens.comm[failed]))[:3]:
+        tried = int((opens.comm.codes == opens.comm.codes[failed[rows[0]]]).sum())
+        if len(rows) >= _MANY_FAILED and len(rows) >= _FAILED_SHARE * tried:
+            mine = failed[rows]
+            path, often = next((n, len(r)) for n, r in busiest(opens.path[mine]))
+            why = ", ".join(failures(opens.ret[mine], opens.answered[mine]))
+            title = f"{format_count(len(rows))} of {format_count(tried)} opens by {name} fail ({why})"
+            detail = f"The most frequent path, {format_count(often)} times: {path}."
+            yield _Found(30, "failed_opens", title, detail, {"comm": name, "failed": len(rows), "opens": tried})
+    yield from _failed_processes(lives, told)
+
+
+def _failed_processes(lives: Lives, told: set[str]) -> Iterator[_Found]:
+    bad = np.flatnonzero(lives.exited_badly & (lives.start_ns != NULL))
+    for name, rows in list(busiest(lives.comm[bad]))[:3]:
+        tried = int(((lives.comm.codes == lives.comm.codes[bad[rows[0]]]) & (lives.exit_ns != NULL)).sum())
+        if name in told or len(rows) < 5 or len(rows) < _FAILED_SHARE * tried:
+            continue
+        parent = int(lives.parent[bad[rows[0]]])
+        title = f"{format_count(len(rows))} of {format_count(tried)} processes {name} exit with an error"
+        detail = f"The first was started by {parent_name(lives, parent)}." if parent != NULL else ""
+        yield _Found(35, "failed_processes", title, detail, {"comm": name, "failed": len(rows), "exits": tried})
+
+
+def _of_errors(blocks: BlockIO) -> Iterator[_Found]:
+    bad = np.flatnonzero(blocks.failed)
+    if len(bad):
+        disks = ", ".join(f"{name} {format_count(len(rows))}" for name, rows in busiest(blocks.disk[bad]))
+        title = f"{format_count(len(bad))} I/O{'s' if len(bad) > 1 else ''} failed at the device: {disks}"
+        yield _Found(95, "io_errors", title, "", {"failed": len(bad)})

@@ -1,0 +1,158 @@
+"""The distribution of a latency: percentiles, buckets, modes, outliers, and what sets them apart."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tracekit.analyze import contrast
+from tracekit.analyze.columns import Bools, Codes, Ints
+from tracekit.analyze.histogram import Histogram, percentiles
+from tracekit.analyze.modes import Hill, find_modes
+from tracekit.analyze.outliers import apart, episodes, outlier_threshold
+from tracekit.analyze.results import Latency, Mode, Outliers, SetsApart
+from tracekit.units import format_ns
+
+PERCENTILES = (0.5, 0.9, 0.99, 0.999)
+MAX_EVENTS = 100
+MAX_COMMANDS = 10
+MIN_COMMAND_COUNT = 30
+_TIME_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values of one metric and what is known of each.
+
+    Attributes:
+        rows: makes the row of an outlier from the positions of some of these values.
+        attributes: by field; may set modes and outliers apart.
+    """
+
+    metric: str
+    values: Ints
+    start_ns: Ints
+    attributes: Mapping[str, Codes]
+    rows: Callable[[Ints], list[dict[str, int | str | None]]]
+
+    def only(self, chosen: Bools) -> "Sample":
+        """The part of the sample where `chosen` is true."""
+        where = np.flatnonzero(chosen)
+        attributes = {name: codes[where] for name, codes in self.attributes.items()}
+        return replace(
+            self,
+            values=self.values[where],
+            start_ns=self.start_ns[where],
+            attributes=attributes,
+            rows=lambda positions: self.rows(where[positions]),
+        )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the recording says about its times."""
+
+    start_ns: int
+    duration_ns: int
+    resolution_ns: int
+
+
+def summarize(sample: Sample, group: Mapping[str, str], frame: Frame) -> Latency | None:
+    """Everything the report says about one sample; null if it is empty."""
+    values = sample.values
+    if not len(values):
+        return None
+    histogram = Histogram.of(values)
+    outside = apart(values, outlier_threshold(values))
+    p50, p90, p99, p999 = percentiles(values, PERCENTILES)
+    return Latency(
+        sample.metric,
+        dict(group),
+        len(values),
+        int(values.min()),
+        int(values.max()),
+        histogram.total // len(values),
+        p50,
+        p90,
+        p99,
+        p999,
+        histogram.octaves(),
+        _modes(sample, ~outside, frame),
+        _outliers(sample, outside, frame),
+    )
+
+
+def by_groups(sample: Sample, splits: Sequence[tuple[str, ...]], frame: Frame) -> list[Latency]:
+    """The whole sample, then each of its groups by each of the `splits`; a split into one group is none."""
+    whole = summarize(sample, {}, frame)
+    found = [] if whole is None else [whole]
+    for split in splits:
+        groups = _groups(sample, split)
+        parts = [summarize(sample.only(chosen), group, frame) for group, chosen in groups]
+        found.extend(part for part in parts if part is not None)
+    return found
+
+
+def _groups(sample: Sample, fields: tuple[str, ...]) -> list[tuple[dict[str, str], Bools]]:
+    columns = [sample.attributes[name] for name in fields]
+    key = np.zeros(len(sample.values), dtype=np.int64)
+    for column in columns:
+        key = key * (len(column.names) + 1) + column.codes + 1
+    keys, counts = np.unique(key, return_counts=True)
+    if fields == ("comm",):
+        keys = keys[np.argsort(-counts, kind="stable")][:MAX_COMMANDS]
+        keys = np.sort([k for k in keys if (key == k).sum() >= MIN_COMMAND_COUNT])
+    if len(counts) < 2:
+        return []
+    found = []
+    for one in keys:
+        chosen = key == one
+        first = int(np.flatnonzero(chosen)[0])
+        names = [column.name(int(column.codes[first])) for column in columns]
+        if all(name is not None for name in names):
+            found.append(({f: n or "" for f, n in zip(fields, names, strict=True)}, chosen))
+    return found
+
+
+def _modes(sample: Sample, usual: Bools, frame: Frame) -> tuple[Mode, ...]:
+    values = sample.values[usual]
+    step = max(frame.resolution_ns, int(np.gcd.reduce(values)) if len(values) else 1, 1)
+    hills = find_modes(Histogram.of(values), step)
+    several = sum(not hill.minor for hill in hills) > 1
+    return tuple(_mode(hill, sample, usual, several) for hill in hills)
+
+
+def _mode(hill: Hill, sample: Sample, usual: Bools, several: bool) -> Mode:
+    inside = usual & (sample.values >= hill.valley_low) & (sample.values < hill.valley_high)
+    reasons: tuple[SetsApart, ...] = ()
+    if several and not hill.minor:
+        reasons = contrast.sets_apart(inside[usual], {k: v[usual] for k, v in sample.attributes.items()})
+    low, high = max(hill.low, int(sample.values.min())), min(hill.high, int(sample.values[usual].max()))
+    return Mode(round(low), round(hill.peak), round(high), hill.count, round(float(hill.share), 6), hill.minor, reasons)
+
+
+def _outliers(sample: Sample, outside: Bools, frame: Frame) -> Outliers | None:
+    if not outside.any():
+        return None
+    values, where = sample.values[outside], np.flatnonzero(outside)
+    start_ns = sample.start_ns[outside]
+    slowest = np.sort(where[np.lexsort((where, -values))][:MAX_EVENTS])
+    return Outliers(
+        int(values.min()),
+        int(values.min()),
+        int(values.max()),
+        len(values),
+        round(len(values) / len(sample.values), 6),
+        episodes(start_ns, start_ns + values),
+        contrast.sets_apart(outside, dict(sample.attributes) | _time(sample, outside, frame)),
+        tuple(sample.rows(slowest)),
+    )
+
+
+def _time(sample: Sample, outside: Bools, frame: Frame) -> dict[str, Codes]:
+    """The stretch of time of the outliers as an attribute, where it is a small part of the recording."""
+    at_ns = sample.start_ns - frame.start_ns
+    low, high = int(at_ns[outside].min()), int(at_ns[outside].max())
+    if high - low > _TIME_SHARE * frame.duration_ns:
+        return {}
+    return {"time": contrast.span(outside, at_ns, f"{format_ns(low)} to {format_ns(high)} into the recording")}

@@ -1,0 +1,63 @@
+"""How far a recording is to be trusted."""
+
+import numpy as np
+
+from tracekit.analyze.blocks import BlockIO
+from tracekit.analyze.columns import NULL
+from tracekit.analyze.processes import Lives
+from tracekit.analyze.results import LostWindow, Quality
+from tracekit.metadata import Metadata
+
+
+def quality(metadata: Metadata, lost: tuple[LostWindow, ...], lives: Lives, blocks: BlockIO) -> Quality:
+    """What was lost, cut, or could not be paired."""
+    counted = sum(counters.lost for counters in metadata.counters.values())
+    pairs = blocks.pairs
+    return Quality(
+        max(counted, sum(window.lost for window in lost)),
+        lost,
+        int(pairs.missed.sum()),
+        len(pairs.orphans) - pairs.before,
+        int(pairs.in_flight.sum()),
+        tuple(_notes(metadata, lives, blocks)),
+        metadata.complete,
+    )
+
+
+def _notes(metadata: Metadata, lives: Lives, blocks: BlockIO) -> list[str]:
+    notes = []
+    if not metadata.complete:
+        notes.append("the recording did not end normally: its last moments may be missing")
+    if metadata.redaction is not None:
+        notes.append("strings were redacted")
+    pairs = blocks.pairs
+    spanning = blocks.windows.spanned_by(
+        np.where(pairs.start == NULL, blocks.first_issue_ns, blocks.start_ns), blocks.end_ns
+    )
+    spanning &= blocks.end_ns != NULL
+    never = (pairs.start != NULL) & (pairs.issue == NULL) & (pairs.complete == NULL) & ~pairs.merged & ~pairs.in_flight
+    said = (
+        (
+            pairs.before,
+            "{} I/O was under way when the recording began",
+            "{} I/Os were under way when the recording began",
+        ),
+        (int(spanning.sum()), *_both("{} I/O{s} that span{v} lost events left out of latencies")),
+        (
+            int((pairs.rival | pairs.start_rival).sum()),
+            *_both("{} I/O{s} matched by place, with another one like it under way, left out of latencies"),
+        ),
+        (int(never.sum()), *_both("{} I/O{s} entered the block layer, but the issue is missing")),
+        (lives.untrusted, *_both("{} process lifetime{s} that span{v} lost events left out")),
+        (_truncated(metadata), *_both("{} event{s} whose strings were cut")),
+    )
+    return notes + [(one if count == 1 else many).format(f"{count:,}") for count, one, many in said if count]
+
+
+def _both(text: str) -> tuple[str, str]:
+    one = text.replace("{s}", "").replace("{v}", "s")
+    return one, text.replace("{s}", "s").replace("{v}", "")
+
+
+def _truncated(metadata: Metadata) -> int:
+    return sum(counters.truncated for counters in metadata.counters.values())

@@ -1,0 +1,26 @@
+"""The report as JSON, format 1: for machines. The same report always gives the same bytes."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from tracekit.analyze.results import Report
+
+REPORT_FORMAT = 1
+
+
+def to_json(report: Report) -> str:
+    """One JSON object, indented; times are integer nanoseconds. Strings are as the trace has them."""
+    return json.dumps(to_dict(report), indent=2, ensure_ascii=True, allow_nan=False)
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """The same as plain dictionaries and lists."""
+    whole = asdict(report)
+    whole["trace"].pop("start_ns")
+    whole["quality"].pop("complete")
+    for pattern in whole["patterns"]:
+        pattern.pop("failing")
+    if not whole["workload"]["omitted"]:
+        del whole["workload"]["omitted"]
+    return {"report_format": REPORT_FORMAT, **whole}

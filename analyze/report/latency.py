@@ -1,0 +1,173 @@
+"""Latencies as text: buckets with bars, percentiles, modes, outliers, and a line for each group."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tracekit.analyze.results import Bucket, Latency, Mode, Outliers, Report, SetsApart
+from tracekit.text import printable
+from tracekit.units import format_count, format_ns, format_share
+
+TITLES = {
+    "block.device": ("Block I/O at the device", "issue to completion"),
+    "block.queue": ("Block I/O in the queue", "submission to issue"),
+    "block.total": ("Block I/O in all", "submission to completion"),
+    "open": ("Opens", "entry to return"),
+    "process.lifetime": ("Process lifetimes", "start to exit"),
+}
+GROUPS = 6
+EPISODES = 3
+_BAR = 40
+#: Queues that add less than this part of the device's time are a line.
+_NEGLIGIBLE = 0.1
+
+
+def latency_sections(report: Report, width: int) -> list[Any]:
+    """All latencies, metric by metric; those that say little in a line."""
+    whole = {one.metric: one for one in report.latency if not one.group}
+    if not whole:
+        return []
+    lines: list[Any] = [Text(""), Text("LATENCY", style="bold cyan")]
+    for index, (metric, one) in enumerate(whole.items()):
+        if index:
+            lines.append(Text(""))
+        lines += _short(one) if _says_little(one, whole) else _full(one, report, width)
+        lines += _groups([item for item in report.latency if item.metric == metric and item.group], one)
+    return lines
+
+
+def _says_little(one: Latency, whole: dict[str, Latency]) -> bool:
+    """A queue that is next to nothing, and a total that is then the device's."""
+    queue, device = whole.get("block.queue"), whole.get("block.device")
+    if one.metric not in ("block.queue", "block.total") or queue is None or device is None:
+        return False
+    return queue.p99_ns <= _NEGLIGIBLE * device.p99_ns and queue.outliers is None
+
+
+def _title(one: Latency) -> Text:
+    name, meaning = TITLES[one.metric]
+    text = Text(name, style="bold")
+    text.append(f" ({meaning}): {format_count(one.count)}", style="not bold")
+    return text
+
+
+def _figures(one: Latency) -> str:
+    named = (("p50", one.p50_ns), ("p90", one.p90_ns), ("p99", one.p99_ns), ("p99.9", one.p999_ns), ("max", one.max_ns))
+    return "   ".join(f"{name} {format_ns(value)}" for name, value in named)
+
+
+def _short(one: Latency) -> list[Any]:
+    return [_title(one), _indented(Text(_figures(one)))]
+
+
+def _full(one: Latency, report: Report, width: int) -> list[Any]:
+    lines = [_title(one), _indented(Text(_figures(one))), _indented(_buckets(one.histogram, width))]
+    if one.modes:
+        lines.append(_indented(Text("\n".join(_mode_lines(one.modes)))))
+    if one.outliers is not None:
+        lines.append(_indented(Text("\n".join(_outlier_lines(one.outliers, report)))))
+    return lines
+
+
+def _buckets(buckets: Sequence[Bucket], width: int) -> Table:
+    """One line a bucket; a stretch of three or more empty ones is one line."""
+    table = Table.grid(padding=(0, 1))
+    for justify in ("right", "left", "right", "right", "left"):
+        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    most = max(bucket.count for bucket in buckets)
+    bar = max(min(width - 40, _BAR), 10)
+    index = 0
+    while index < len(buckets):
+        empty = _empty_run(buckets, index)
+        if empty >= 3:
+            table.add_row(
+                format_ns(buckets[index].low_ns), "to", format_ns(buckets[index + empty - 1].high_ns), "none", ""
+            )
+            index += empty
+            continue
+        one = buckets[index]
+        marks = "#" * max(round(bar * one.count / most), 1 if one.count else 0)
+        table.add_row(format_ns(one.low_ns), "to", format_ns(one.high_ns), f"{one.count:,}", Text(f"|{marks:<{bar}}|"))
+        index += 1
+    return table
+
+
+def _empty_run(buckets: Sequence[Bucket], index: int) -> int:
+    length = 0
+    while index + length < len(buckets) and not buckets[index + length].count:
+        length += 1
+    return length
+
+
+def _mode_lines(modes: Sequence[Mode]) -> list[str]:
+    if len(modes) == 1:
+        return [f"one mode: {_range(modes[0])}, most often {format_ns(modes[0].peak_ns)}"]
+    major = sum(not mode.minor for mode in modes)
+    lines = [
+        f"{major} mode{'s' if major > 1 else ''}{f' and {len(modes) - major} minor' if major < len(modes) else ''}:"
+    ]
+    for mode in modes:
+        kind = " (minor)" if mode.minor else ""
+        lines.append(f"  {_range(mode)}: {format_share(mode.share)}{kind}{_because(mode.sets_apart)}")
+    return lines
+
+
+def _range(mode: Mode) -> str:
+    return f"{format_ns(mode.low_ns)} to {format_ns(mode.high_ns)}"
+
+
+def _because(reasons: Sequence[SetsApart]) -> str:
+    parts = [
+        f"{r.field.replace('_', ' ')} {printable(r.value, 40)} {format_share(r.share_inside)}"
+        f" (others {format_share(r.share_outside)})"
+        for r in reasons[:2]
+    ]
+    return f", {'; '.join(parts)}" if parts else ""
+
+
+def _outlier_lines(out: Outliers, report: Report) -> list[str]:
+    what = "outlier" if out.count == 1 else "outliers"
+    lines = [
+        f"{format_count(out.count)} {what} ({format_share(out.share)}), {format_ns(out.low_ns)} to "
+        f"{format_ns(out.high_ns)}{_because(out.sets_apart)}"
+    ]
+    for episode in out.episodes[:EPISODES]:
+        start, end = (format_ns(at - report.trace.start_ns) for at in (episode.start_ns, episode.end_ns))
+        lines.append(f"  {format_count(episode.count)} from {start} to {end} into the recording")
+    rest = len(out.episodes) - EPISODES
+    return [*lines, f"  and {rest:,} more episodes"] if rest > 0 else lines
+
+
+def _groups(groups: Sequence[Latency], whole: Latency) -> list[Any]:
+    """A line for each group, the slowest first."""
+    if not groups:
+        return []
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for index, title in enumerate(("of these", "count", "p50", "p99", "max", "modes", "outliers")):
+        table.add_column(title, justify="right" if index else "left", no_wrap=True)
+    shown = GROUPS if len(groups) > GROUPS + 1 else GROUPS + 1
+    for one in sorted(groups, key=lambda item: (-item.p99_ns, sorted(item.group.items())))[:shown]:
+        table.add_row(*(Text(cell) for cell in _group_row(one)))
+    rest = len(groups) - shown
+    more = [_indented(Text(f"and {rest:,} more", style="dim"))] if rest > 0 else []
+    return [_indented(table), *more]
+
+
+def _group_row(one: Latency) -> tuple[str, ...]:
+    major = sum(not mode.minor for mode in one.modes)
+    return (
+        printable(" ".join(one.group.values()), 24),
+        format_count(one.count),
+        format_ns(one.p50_ns),
+        format_ns(one.p99_ns),
+        format_ns(one.max_ns),
+        str(major) if major else "",
+        format_count(one.outliers.count) if one.outliers else "",
+    )
+
+
+def _indented(what: Any) -> Padding:
+    return Padding(what, (0, 0, 0, 2))

@@ -1,0 +1,221 @@
+"""The report as text, for a person: quality first, findings next, then what they rest on."""
+
+import io
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tracekit.analyze.report.latency import latency_sections
+from tracekit.analyze.results import BlockUse, OpenUse, Pattern, ProcessUse, Quality, Report
+from tracekit.text import printable
+from tracekit.units import format_bytes, format_count, format_ns, format_share
+
+TOP = 5
+_NAME = 32
+
+
+def to_text(report: Report, width: int = 80, color: bool = False) -> str:
+    """The report in lines of at most `width` characters.
+
+    Args:
+        width: at least 60.
+        color: with the escape sequences of a terminal; NO_COLOR in the environment overrules it.
+    """
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=max(width, 60),
+        force_terminal=color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+    for part in (_head(report), _quality(report.quality, report), _findings(report)):
+        for line in part:
+            console.print(line)
+    for section in (latency_sections(report, max(width, 60)), _patterns(report), _workload(report)):
+        for line in section:
+            console.print(line)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _head(report: Report) -> list[Any]:
+    facts = report.trace
+    start = "?" if facts.start_time is None else f"{facts.start_time[:10]} {facts.start_time[11:19]} UTC"
+    total = sum(facts.events.values())
+    return [
+        Text(f"Report of {printable(facts.path)}", style="bold"),
+        Text(
+            f"{format_ns(facts.duration_ns)} from {start}, kernel {printable(facts.kernel)}, "
+            f"{format_count(total)} events"
+        ),
+    ]
+
+
+# --- quality and findings --------------------------------------------------------------------------------------
+
+
+def _quality(quality: Quality, report: Report) -> list[Any]:
+    if not quality.whole:
+        lines: list[Any] = [Text(f"QUALITY: {_gaps(quality)}", style="bold red")]
+    else:
+        lines = [Text("Quality: complete, nothing lost", style="green")]
+    lines += [_indented(Text(f"- {text}"), 2) for text in _lost_lines(quality, report)]
+    unpaired = [
+        (quality.unmatched_issues, "I/O issued, completion never seen"),
+        (quality.unmatched_completions, "I/O completed, issue never seen"),
+        (quality.in_flight_at_end, "I/O still under way at the end"),
+    ]
+    told = [f"{format_count(count)} {what}" for count, what in unpaired if count]
+    if told:
+        lines.append(_indented(Text(f"- {'; '.join(told)}"), 2))
+    return lines + [_indented(Text(f"- {printable(note)}"), 2) for note in quality.notes]
+
+
+def _gaps(quality: Quality) -> str:
+    parts = [] if quality.complete else ["incomplete recording"]
+    if quality.lost:
+        parts.append(f"{format_count(quality.lost)} events lost; figures below miss them")
+    return ", ".join(parts)
+
+
+def _lost_lines(quality: Quality, report: Report) -> list[str]:
+    lines = []
+    for window in quality.lost_windows[:TOP]:
+        start, end = (format_ns(at - report.trace.start_ns) for at in (window.start_ns, window.end_ns))
+        lines.append(f"{format_count(window.lost)} {printable(window.family)} events lost from {start} to {end}")
+    rest = len(quality.lost_windows) - TOP
+    return [*lines, f"and {rest} more such windows"] if rest > 0 else lines
+
+
+def _findings(report: Report) -> list[Any]:
+    lines: list[Any] = [*_heading("FINDINGS")]
+    if not report.findings:
+        why = (
+            "no events were recorded"
+            if not sum(report.trace.events.values())
+            else "no rhythm, no outliers, no failures"
+        )
+        return [*lines, Text(f"Nothing stands out: {why}.")]
+    for finding in report.findings:
+        table = Table.grid(padding=(0, 1))
+        table.add_column(justify="right", width=2)
+        table.add_column()
+        table.add_row(Text(f"{finding.rank}."), Text(f"{printable(finding.title)}.", style="bold"))
+        if finding.detail:
+            table.add_row("", Text(printable(finding.detail)))
+        lines.append(table)
+    return lines
+
+
+# --- patterns --------------------------------------------------------------------------------------------------
+
+
+def _patterns(report: Report) -> list[Any]:
+    if not report.patterns:
+        return []
+    lines = _heading("RHYTHMS")
+    for pattern in report.patterns:
+        lines += _pattern(pattern, report)
+    return lines
+
+
+def _pattern(pattern: Pattern, report: Report) -> list[Any]:
+    where = ", ".join(f"{key} {printable(value)}" for key, value in pattern.scope.items())
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    start, end = (format_ns(at - report.trace.start_ns) for at in (pattern.start_ns, pattern.end_ns))
+    beat = {True: "keeps the beat of a clock", False: "each round starts when the last is over", None: ""}
+    rows = [
+        ("period", f"{format_ns(pattern.period_ns)} (varies by {format_share(pattern.jitter)})"),
+        ("burst", f"{pattern.burst_size} events in {format_ns(pattern.burst_duration_ns)}"),
+        ("pause", format_ns(pattern.pause_ns)),
+        ("seen", f"{pattern.cycles} times, from {start} to {end}"),
+        ("beat", beat[pattern.clock]),
+        ("runs", _chain(pattern.chain) if pattern.event == "exec" else ""),
+        ("exits", ", ".join(f"{_status(code)}: {count:,}" for code, count in pattern.exit_codes.items())),
+    ]
+    if pattern.burst_size == 1:
+        rows = [row for row in rows if row[0] not in ("burst", "pause")]
+    for name, text in rows:
+        if text:
+            table.add_row(name, Text(text))
+    return [Text(f"{pattern.event}, {where}", style="bold"), _indented(table, 2)]
+
+
+def _chain(chain: Sequence[str]) -> str:
+    """Commands in order, neighbours that are the same as one."""
+    runs = [(name, len(list(same))) for name, same in groupby(chain)]
+    return ", ".join(printable(name) if count == 1 else f"{printable(name)} x {count}" for name, count in runs)
+
+
+def _status(code: str) -> str:
+    return code if code.startswith("signal") else f"with {code}"
+
+
+# --- who does what ---------------------------------------------------------------------------------------------
+
+
+def _workload(report: Report) -> list[Any]:
+    used, omitted = report.workload, report.workload.omitted
+    lines: list[Any] = []
+    for name, heading in (("by_path", "processes by path"), ("by_parent", "processes by parent")):
+        titles = (heading, "count", "failed", "life p50", "longest")
+        lines += _top(titles, used.process.get(name, ()), _process_row, omitted.get(f"process.{name}", 0))
+    for name in ("disk", "op", "comm"):
+        titles = (f"I/O by {name}", "count", "bytes", "in order", "size", "depth")
+        lines += _top(titles, used.block.get(f"by_{name}", ()), _block_row, omitted.get(f"block.by_{name}", 0))
+    for name in ("comm", "path"):
+        titles = (f"opens by {name}", "count", "failed", "p50", "p99")
+        lines += _top(titles, used.open.get(f"by_{name}", ()), _open_row, omitted.get(f"open.by_{name}", 0))
+    return [*_heading("WHO DOES WHAT"), *lines[1:]] if lines else []
+
+
+def _top(titles: Sequence[str], uses: Sequence[Any], row: Any, omitted: int) -> list[Any]:
+    if not uses:
+        return []
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for index, title in enumerate(titles):
+        table.add_column(title, justify="right" if index else "left", no_wrap=True, min_width=None if index else 24)
+    shown = TOP if len(uses) + omitted > TOP + 1 else TOP + 1
+    for use in uses[:shown]:
+        table.add_row(*(Text(cell) for cell in row(use)))
+    rest = len(uses) + omitted - shown
+    more = [Text(f"  and {rest:,} more", style="dim")] if rest > 0 else []
+    return [Text(""), table, *more]
+
+
+def _process_row(use: ProcessUse) -> tuple[str, ...]:
+    lives = (format_ns(use.lifetime_p50_ns), format_ns(use.lifetime_max_ns))
+    return (printable(use.name, _NAME), format_count(use.count), format_count(use.failed), *lives)
+
+
+def _block_row(use: BlockUse) -> tuple[str, ...]:
+    return (
+        printable(use.name, _NAME),
+        format_count(use.count),
+        format_bytes(use.bytes),
+        format_share(use.sequential_share),
+        format_bytes(use.size.p50),
+        f"{use.queue_depth.p50:,} / {use.queue_depth.p99:,}",
+    )
+
+
+def _open_row(use: OpenUse) -> tuple[str, ...]:
+    failed = ", ".join(f"{count:,} {name}" for name, count in use.failed.items()) or "0"
+    return (printable(use.name, _NAME), format_count(use.count), failed, format_ns(use.p50_ns), format_ns(use.p99_ns))
+
+
+def _heading(text: str) -> list[Any]:
+    return [Text(""), Text(text, style="bold cyan")]
+
+
+def _indented(what: Any, by: int) -> Padding:
+    return Padding(what, (0, 0, 0, by))

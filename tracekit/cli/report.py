@@ -1,0 +1,36 @@
+"""`tracekit report`: what a recording means."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+INCOMPLETE = 3
+DEFAULT_WIDTH = 80
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+)
+@click.option("--strict", is_flag=True, help="End with exit code 3 if TRACE is incomplete or has lost events.")
+def report(trace: Path, style: str, strict: bool) -> int:
+    """Say what TRACE shows: findings, latencies, bursts, and who does what; its own gaps first."""
+    # Imported when needed: `tracekit --help` does not wait for numpy.
+    from tracekit.analyze import analyze
+    from tracekit.trace import open_trace
+
+    result = analyze(open_trace(trace))
+    if style == "json":
+        from tracekit.analyze.report.json import to_json
+
+        click.echo(to_json(result))
+    else:
+        from tracekit.analyze.report.text import to_text
+
+        terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns if terminal else DEFAULT_WIDTH
+        click.echo(to_text(result, width=width, color=terminal))
+    return INCOMPLETE if strict and not result.quality.whole else 0
