@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from tracekit.analyze.blocks import BlockIO, read_blocks
+from tracekit.analyze.blocks import BlockIO
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints
+from tracekit.analyze.events import Events, read_events
 from tracekit.analyze.findings import findings
 from tracekit.analyze.latency import Frame, Sample, by_groups
-from tracekit.analyze.opens import Opens, read_opens
+from tracekit.analyze.opens import Opens
 from tracekit.analyze.patterns import Train, event_patterns, process_patterns, without_echoes
-from tracekit.analyze.processes import Lives, read_processes
+from tracekit.analyze.processes import Lives
 from tracekit.analyze.quality import quality
 from tracekit.analyze.results import Latency, Pattern, Report, TraceFacts
-from tracekit.analyze.windows import Windows, read_windows
 from tracekit.analyze.workload import workload
 from tracekit.trace import Trace
 from tracekit.units import SECOND_NS
@@ -33,18 +33,18 @@ def analyze(trace: Trace) -> Report:
     Raises:
         TraceError: the file is damaged.
     """
-    lost = read_windows(trace)
-    lives = read_processes(trace, Windows.of(lost, "process"))
-    blocks = read_blocks(trace, Windows.of(lost, "block"))
-    opens = read_opens(trace)
+    events = read_events(trace)
     facts = _facts(trace)
     frame = Frame(facts.start_ns, facts.duration_ns, trace.metadata.clock.resolution_ns)
-    latency = tuple(_latencies(lives, blocks, opens, frame))
-    patterns = _patterns(lives, blocks, opens, facts)
-    used = workload(lives, blocks, opens)
-    state = quality(trace.metadata, lost, lives, blocks)
+    latency = tuple(_latencies(events, frame))
+    patterns = _patterns(events, facts)
     return Report(
-        facts, state, latency, patterns, used, findings(state, latency, patterns, lives, blocks, opens, facts)
+        trace=facts,
+        quality=quality(trace.metadata, events),
+        latency=latency,
+        patterns=patterns,
+        workload=workload(events),
+        findings=findings(latency, patterns, events, facts.start_ns),
     )
 
 
@@ -74,14 +74,14 @@ def _wall_clock(trace: Trace) -> str | None:
 # --- latency ---------------------------------------------------------------------------------------------------
 
 
-def _latencies(lives: Lives, blocks: BlockIO, opens: Opens, frame: Frame) -> list[Latency]:
+def _latencies(events: Events, frame: Frame) -> list[Latency]:
     found = []
-    for metric, begin, end, rival in _spans(blocks):
-        sample = _block_sample(metric, begin, end, rival, blocks)
+    for metric, begin, end, rival in _spans(events.blocks):
+        sample = _block_sample(metric, begin, end, rival, events.blocks)
         splits = [("disk", "op"), ("comm",)] if metric == "block.total" else [("disk", "op")]
         found.extend(by_groups(sample, splits, frame))
-    found.extend(by_groups(_open_sample(opens), [("comm",)], frame))
-    found.extend(by_groups(_lifetime_sample(lives), [("comm",)], frame))
+    found.extend(by_groups(_open_sample(events.opens), [("comm",)], frame))
+    found.extend(by_groups(_lifetime_sample(events.lives), [("comm",)], frame))
     return found
 
 
@@ -159,9 +159,10 @@ def _or_null(value: np.int64) -> int | None:
 # --- patterns --------------------------------------------------------------------------------------------------
 
 
-def _patterns(lives: Lives, blocks: BlockIO, opens: Opens, facts: TraceFacts) -> tuple[Pattern, ...]:
+def _patterns(events: Events, facts: TraceFacts) -> tuple[Pattern, ...]:
+    blocks, opens = events.blocks, events.opens
     start_ns, end_ns = facts.start_ns, facts.start_ns + facts.duration_ns
-    found = process_patterns(lives, start_ns, end_ns)
+    found = process_patterns(events.lives, start_ns, end_ns)
     nothing = np.zeros(0, dtype=np.int64)
     submitted = np.where(blocks.start_ns != NULL, blocks.start_ns, blocks.first_issue_ns)
     rows = np.flatnonzero(submitted != NULL)

@@ -48,7 +48,7 @@ class BlockIO:
     @property
     def issued(self) -> Bools:
         """Requests that reached the device."""
-        return self.issue_ns != NULL
+        return np.asarray(self.issue_ns != NULL)
 
     def attributes(self) -> dict[str, Codes]:
         """What may set some requests apart from the rest."""
@@ -89,20 +89,21 @@ def from_table(table: pa.Table, windows: Windows) -> BlockIO:
         ts_ns[order], kind, column["dev"], column["request"], column["sector"], column["bytes"], op.codes
     )
     pairs = pair(events)
-    return _gather(events, pairs, column, op, codes(table, "disk")[order], codes(table, "comm")[order], windows)
+    names = {"op": op, "disk": codes(table, "disk")[order], "comm": codes(table, "comm")[order]}
+    return _gather(events, pairs, column, names, windows)
 
 
 def _gather(
     events: BlockEvents,
     pairs: Pairs,
     column: dict[str, Ints],
-    op: Codes,
-    disk: Codes,
-    comm: Codes,
+    names: dict[str, Codes],
     windows: Windows,
 ) -> BlockIO:
     def at(values: Ints, rows: Ints) -> Ints:
         return np.where(rows == NULL, NULL, values[rows]) if len(values) else rows
+
+    op, disk, comm = names["op"], names["disk"], names["comm"]
 
     known = np.where(pairs.first_issue == NULL, pairs.start, pairs.first_issue)
     times = {

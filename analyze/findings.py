@@ -7,10 +7,10 @@ import numpy as np
 
 from tracekit.analyze.blocks import BlockIO
 from tracekit.analyze.columns import NULL
-from tracekit.analyze.opens import Opens
+from tracekit.analyze.events import Events
 from tracekit.analyze.patterns import parent_name
 from tracekit.analyze.processes import Lives
-from tracekit.analyze.results import Finding, Latency, Mode, Pattern, Quality, SetsApart, TraceFacts
+from tracekit.analyze.results import Finding, Latency, Mode, Pattern, SetsApart
 from tracekit.analyze.workload import busiest, failures
 from tracekit.units import format_count, format_ns, format_share
 
@@ -41,20 +41,14 @@ class _Found:
 
 
 def findings(
-    quality: Quality,
-    latency: tuple[Latency, ...],
-    patterns: tuple[Pattern, ...],
-    lives: Lives,
-    blocks: BlockIO,
-    opens: Opens,
-    facts: TraceFacts,
+    latency: tuple[Latency, ...], patterns: tuple[Pattern, ...], events: Events, start_ns: int
 ) -> tuple[Finding, ...]:
-    """Everything worth telling; empty if there is nothing."""
+    """Everything worth telling; empty if there is nothing. `start_ns` is when the recording began."""
     found = [
         *_of_patterns(patterns),
-        *_of_latency(latency, quality, facts),
-        *_of_failures(lives, opens, patterns),
-        *_of_errors(blocks),
+        *_of_latency(latency, start_ns),
+        *_of_failures(events, patterns),
+        *_of_errors(events.blocks),
     ]
     found.sort(key=lambda one: (-one.weight, one.kind, one.title))
     return tuple(Finding(rank, one.kind, one.title, one.detail, one.evidence) for rank, one in enumerate(found, 1))
@@ -81,14 +75,16 @@ def _of_patterns(patterns: tuple[Pattern, ...]) -> Iterator[_Found]:
 
 
 def _beat(pattern: Pattern) -> str:
-    rate = f"That makes {pattern.rate_per_second:.3g} a second, {format_share(pattern.share)} of all {_EVENTS[pattern.event]}. "
+    what = _EVENTS[pattern.event]
+    rate = f"That makes {pattern.rate_per_second:.3g} a second, {format_share(pattern.share)} of all {what}. "
     meaning = {
         True: "It keeps the beat of a clock: look for a timer.",
         False: "Each round starts when the last one is over: look for a loop or for something that is restarted.",
         None: "",
     }[pattern.clock]
     if pattern.failing:
-        meaning = "Something fails and is started again, over and over."
+        culprit = pattern.chain[0] if pattern.chain[0] in pattern.failing else next(iter(pattern.failing))
+        meaning = f"{culprit} fails and is started again, over and over."
     return (rate + meaning).strip()
 
 
@@ -99,16 +95,16 @@ def _capital(text: str) -> str:
 # --- latency ---------------------------------------------------------------------------------------------------
 
 
-def _of_latency(latency: tuple[Latency, ...], quality: Quality, facts: TraceFacts) -> Iterator[_Found]:
+def _of_latency(latency: tuple[Latency, ...], start_ns: int) -> Iterator[_Found]:
     whole = {one.metric: one for one in latency if not one.group}
     for metric in ("block.device", "block.queue", "open"):
         if metric in whole:
-            yield from _outliers(whole[metric], facts)
+            yield from _outliers(whole[metric], start_ns)
             yield from _modes(whole[metric])
     yield from _queueing(whole)
 
 
-def _outliers(one: Latency, facts: TraceFacts) -> Iterator[_Found]:
+def _outliers(one: Latency, start_ns: int) -> Iterator[_Found]:
     out = one.outliers
     if out is None or out.high_ns < _WORTH_NS:
         return
@@ -119,7 +115,7 @@ def _outliers(one: Latency, facts: TraceFacts) -> Iterator[_Found]:
     )
     if len(out.episodes) == 1 and out.count > 1:
         episode = out.episodes[0]
-        title += f", all in one stall at {format_ns(episode.start_ns - facts.start_ns)} into the recording"
+        title += f", all in one stall at {format_ns(episode.start_ns - start_ns)} into the recording"
     evidence: Evidence = {"metric": one.metric, "count": out.count, "low_ns": out.low_ns, "high_ns": out.high_ns}
     yield _Found(70, "outliers", _capital(title), _reasons(out.sets_apart), evidence)
 
@@ -167,7 +163,8 @@ def _queueing(whole: dict[str, Latency]) -> Iterator[_Found]:
 # --- failures --------------------------------------------------------------------------------------------------
 
 
-def _of_failures(lives: Lives, opens: Opens, patterns: tuple[Pattern, ...]) -> Iterator[_Found]:
+def _of_failures(events: Events, patterns: tuple[Pattern, ...]) -> Iterator[_Found]:
+    lives, opens = events.lives, events.opens
     told = {name for pattern in patterns for name in (*pattern.failing, *pattern.scope.values())}
     failed = np.flatnonzero(opens.failed)
     for name, rows in list(busiest(opens.comm[failed]))[:3]:

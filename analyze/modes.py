@@ -4,6 +4,7 @@ A hill counts if its peak stands out over the saddle to a higher one by ratio, b
 bandwidth comes from the data; a value of a coarse clock is spread over its tick, for its ticks are no hills.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +106,7 @@ def _hills(density: Floats, grid: Floats, below: Floats, bandwidth: float) -> tu
     # A peak of smoothed mass stands for this many steps' worth of independent values.
     window = 2 * np.sqrt(np.pi) * bandwidth * STEPS_PER_OCTAVE
     peaks = _persistent(density, window)
-    cuts = [0, *(_lowest(density, a, b) for a, b in zip(peaks, peaks[1:], strict=False)), len(density)]
+    cuts = [0, *(_lowest(density, a, b) for a, b in itertools.pairwise(peaks)), len(density)]
     total = below[-1]
     hills = []
     for index, peak in enumerate(peaks):

@@ -79,7 +79,7 @@ class Pairs:
     @property
     def missed(self) -> Bools:
         """Issued, but the completion never came although the slot was used again."""
-        return (self.issue != NULL) & (self.complete == NULL) & ~self.in_flight & ~self.merged
+        return np.asarray((self.issue != NULL) & (self.complete == NULL) & ~self.in_flight & ~self.merged)
 
 
 def pair(events: BlockEvents) -> Pairs:
@@ -333,7 +333,7 @@ def _lookup(group: Ints, index: Ints, rows: Ints, opening: Bools, want_group: In
     """The row of the `want_index`-th opening of `want_group`; openings are in order of (group, index)."""
     opened = np.flatnonzero(opening)
     first = np.searchsorted(group[opened], want_group)
-    return rows[opened[first + want_index - 1]]
+    return np.asarray(rows[opened[first + want_index - 1]])
 
 
 def _mark_rivals(rival: Bools, into: Ints, rows: Ints, opening: Bools, taken: Bools, waiting: Ints) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, combine
 from tracekit.analyze.processes import Lives
-from tracekit.analyze.rhythm import MIN_CYCLES, Rhythm, find_rhythm
 from tracekit.analyze.results import Pattern
+from tracekit.analyze.rhythm import MIN_CYCLES, Rhythm, find_rhythm
 from tracekit.analyze.sentences import say
 
 MAX_ANCESTORS = 8

@@ -59,7 +59,7 @@ class Lives:
     @property
     def exited_badly(self) -> Bools:
         """Which ended with an exit code other than 0, or by a signal."""
-        return (self.exit_ns != NULL) & ((self.exit_code > 0) | (self.exit_signal > 0))
+        return np.asarray((self.exit_ns != NULL) & ((self.exit_code > 0) | (self.exit_signal > 0)))
 
     def name(self, life: int) -> str | None:
         """What a process is called: its command, else the file it ran."""

@@ -4,22 +4,23 @@ import numpy as np
 
 from tracekit.analyze.blocks import BlockIO
 from tracekit.analyze.columns import NULL
+from tracekit.analyze.events import Events
 from tracekit.analyze.processes import Lives
-from tracekit.analyze.results import LostWindow, Quality
+from tracekit.analyze.results import Quality
 from tracekit.metadata import Metadata
 
 
-def quality(metadata: Metadata, lost: tuple[LostWindow, ...], lives: Lives, blocks: BlockIO) -> Quality:
+def quality(metadata: Metadata, events: Events) -> Quality:
     """What was lost, cut, or could not be paired."""
     counted = sum(counters.lost for counters in metadata.counters.values())
-    pairs = blocks.pairs
+    lost, pairs = events.lost, events.blocks.pairs
     return Quality(
         max(counted, sum(window.lost for window in lost)),
         lost,
         int(pairs.missed.sum()),
         len(pairs.orphans) - pairs.before,
         int(pairs.in_flight.sum()),
-        tuple(_notes(metadata, lives, blocks)),
+        tuple(_notes(metadata, events.lives, events.blocks)),
         metadata.complete,
     )
 

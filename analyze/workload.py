@@ -8,6 +8,7 @@ import numpy as np
 
 from tracekit.analyze.blocks import BlockIO
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints
+from tracekit.analyze.events import Events
 from tracekit.analyze.histogram import percentiles
 from tracekit.analyze.opens import Opens
 from tracekit.analyze.processes import Lives
@@ -19,8 +20,9 @@ UNKNOWN = "?"
 Use = TypeVar("Use", ProcessUse, BlockUse, OpenUse)
 
 
-def workload(lives: Lives, blocks: BlockIO, opens: Opens) -> Workload:
+def workload(events: Events) -> Workload:
     """The busiest of each kind, and how many others there are."""
+    lives, blocks, opens = events.lives, events.blocks, events.opens
     omitted: dict[str, int] = {}
 
     def each(name: str, codes: Codes, use: Callable[[str, Ints], Use]) -> tuple[Use, ...]:

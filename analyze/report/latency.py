@@ -76,7 +76,7 @@ def _buckets(buckets: Sequence[Bucket], width: int) -> Table:
     """One line a bucket; a stretch of three or more empty ones is one line."""
     table = Table.grid(padding=(0, 1))
     for justify in ("right", "left", "right", "right", "left"):
-        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        table.add_column(justify=justify, no_wrap=True)
     most = max(bucket.count for bucket in buckets)
     bar = max(min(width - 40, _BAR), 10)
     index = 0

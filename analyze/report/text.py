@@ -166,6 +166,7 @@ def _status(code: str) -> str:
 def _workload(report: Report) -> list[Any]:
     used, omitted = report.workload, report.workload.omitted
     lines: list[Any] = []
+    titles: tuple[str, ...]
     for name, heading in (("by_path", "processes by path"), ("by_parent", "processes by parent")):
         titles = (heading, "count", "failed", "life p50", "longest")
         lines += _top(titles, used.process.get(name, ()), _process_row, omitted.get(f"process.{name}", 0))
@@ -193,8 +194,13 @@ def _top(titles: Sequence[str], uses: Sequence[Any], row: Any, omitted: int) -> 
 
 
 def _process_row(use: ProcessUse) -> tuple[str, ...]:
-    lives = (format_ns(use.lifetime_p50_ns), format_ns(use.lifetime_max_ns))
-    return (printable(use.name, _NAME), format_count(use.count), format_count(use.failed), *lives)
+    return (
+        printable(use.name, _NAME),
+        format_count(use.count),
+        format_count(use.failed),
+        format_ns(use.lifetime_p50_ns),
+        format_ns(use.lifetime_max_ns),
+    )
 
 
 def _block_row(use: BlockUse) -> tuple[str, ...]:
