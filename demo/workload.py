@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The demonstration workload: a service that cannot start, restarted for ever, beside ordinary work on files.
 
-Three processes: `workload` starts the other two and cleans up after them; `supervise` runs `start-service`, which
+Three processes: this one starts the other two and cleans up after them; `supervise` runs `start-service`, which
 makes 30 short processes and fails, and does so again after a pause of a second; `file-worker` opens, reads and
 writes files, some of which are missing. Needs nothing but Python.
 """
@@ -46,15 +46,11 @@ def main() -> int:
 
 def run(seconds: float, parent: Path | None, log: Path | None) -> int:
     """Both parts at once, in a folder that is gone afterwards."""
-    name_process("workload")
     folder = Path(tempfile.mkdtemp(prefix="workload-", dir=parent))
     parts: list[subprocess.Popen[bytes]] = []
     try:
         for part in ("supervise", "file-worker"):
-            command = [sys.executable, "-S", str(HERE / "workload.py"), "--part", part, "--folder", str(folder)]
-            if log is not None:
-                command += ["--log", str(log.absolute())]
-            parts.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+            parts.append(start(part, folder, log))
         ended_by = signal.sigtimedwait(ENDING, seconds)
     finally:
         for part_process in parts:
@@ -65,9 +61,18 @@ def run(seconds: float, parent: Path | None, log: Path | None) -> int:
     return 0 if ended_by is None else 128 + ended_by.si_signo
 
 
+def start(part: str, folder: Path, log: Path | None) -> "subprocess.Popen[bytes]":
+    """Start a part of the workload, as a program of that name: in a trace, `python3` would say nothing."""
+    program = folder / part
+    program.symlink_to(Path(sys.executable).resolve())
+    command: list[str | Path] = [program, "-S", HERE / "workload.py", "--part", part, "--folder", folder]
+    if log is not None:
+        command += ["--log", log.absolute()]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+
 def supervise(folder: Path, log: Path | None) -> int:
     """Start the service again whenever it has failed, which is always."""
-    name_process("supervise")
     parent = os.getppid()
     while not told_to_end(parent, PAUSE_SECONDS):
         start_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -80,7 +85,6 @@ def supervise(folder: Path, log: Path | None) -> int:
 
 def work_on_files(folder: Path) -> int:
     """Read and write a file past the page cache, and look for configuration where there is none."""
-    name_process("file-worker")
     # Always the same, so that two recordings can be compared.
     chance = random.Random(1)
     data = folder / "data"
@@ -123,12 +127,6 @@ def open_direct(path: Path) -> Iterator[int]:
 def told_to_end(parent: int, pause: float) -> bool:
     """Pause, and say whether to end: after a signal, or when the parent is gone, even by SIGKILL."""
     return signal.sigtimedwait(ENDING, pause) is not None or os.getppid() != parent
-
-
-def name_process(name: str) -> None:
-    """The name that a trace shows, instead of `python3`."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(name)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Each command lives in `tracekit/cli/NAME.py` as a click command `NAME` and is im
 
 import contextlib
 import difflib
-import importlib.util
+import importlib
 import os
 import sys
 import traceback
@@ -51,10 +51,10 @@ class _Commands(click.Group):
     """The subcommands, imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if importlib.util.find_spec(f"tracekit.cli.{name}")]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"tracekit.cli.{cmd_name}")
         command = cast(click.Command, getattr(module, cmd_name))
