@@ -16,8 +16,8 @@ Records = npt.NDArray[np.void]
 Codes = npt.NDArray[np.int32]
 
 _AT_FDCWD_CALLS = (wire.OPEN_CALLS.index("openat"), wire.OPEN_CALLS.index("openat2"))
-_NO_SECTOR = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _OP_MASK = np.uint32(0xFF)  # REQ_OP_MASK of include/linux/blk_types.h
+_WRITE, _FLUSH = np.uint32(1), np.uint32(2)
 _PASSTHROUGH = np.uint32(34)  # REQ_OP_DRV_IN and above: commands to the driver, which have no place
 
 # errno of each blk_status_t, by its number in include/linux/blk_types.h. From 14 on the numbers differ between
@@ -157,7 +157,7 @@ class BlockDecoder:
         """Records of the ring, as rows."""
         start = records["event"] == wire.BLOCK_EVENTS.index("block_start")
         complete = records["event"] == wire.BLOCK_EVENTS.index("block_complete")
-        operation = records["flags"] & _OP_MASK
+        operation = _operation(records)
         columns = _common(records) | {
             "event": _coded(records["event"], wire.BLOCK_EVENTS),
             "cgroup": _looked_up(np.where(start, records["cgroup"], 0), self._names.cgroup),
@@ -166,7 +166,7 @@ class BlockDecoder:
             "dev": records["dev"],
             "disk": _looked_up(records["dev"], self._names.disk),
             "request": self._slot(records["request"]),
-            "sector": _nulls_where(records["sector"], (records["sector"] == _NO_SECTOR) | (operation >= _PASSTHROUGH)),
+            "sector": _nulls_where(records["sector"], (operation == _FLUSH) | (operation >= _PASSTHROUGH)),
             "bytes": records["bytes"],
             "op": _looked_up(operation, self._names.operation),
         }
@@ -176,6 +176,12 @@ class BlockDecoder:
         codes, where = distinct(addresses)
         slots = [self._slots.setdefault(int(address), len(self._slots)) for address in addresses[where]]
         return np.array(slots, dtype=np.uint32)[codes]
+
+
+def _operation(records: Records) -> npt.NDArray[np.uint32]:
+    """The request's operation. A flush enters the block layer as a write of nothing (blkdev_issue_flush)."""
+    operation = records["flags"] & _OP_MASK
+    return np.where((operation == _WRITE) & (records["bytes"] == 0), _FLUSH, operation)
 
 
 def errors(status: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
