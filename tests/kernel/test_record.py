@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -191,7 +191,7 @@ def test_kill_and_recover(tmp_path: Path) -> None:
         wait_for(journal_path(output) / "open.arrows", 1_000_000)
         recorder.kill()
         recorder.wait()
-        end_workloads(output)
+        assert end_workloads() == 1
 
     refused = run("report", output)
     assert refused.returncode == 2
@@ -216,16 +216,17 @@ def test_kill_and_recover(tmp_path: Path) -> None:
     assert open_trace(output).counts == trace.counts
 
 
-def end_workloads(output: Path) -> None:
+def end_workloads() -> int:
     """The command of a killed recorder goes on; it is found by its arguments, which are ours alone."""
-    marker = b"many_opens\0/dev/null\0100000000"
+    arguments = [*WORKLOAD, "many_opens", "/dev/null", "100000000"]
+    command_line = "\0".join(arguments).encode() + b"\0"
+    ended = 0
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command_line = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if marker in command_line and b"record" not in command_line:
-            os.kill(int(entry.name), signal.SIGKILL)
+        with suppress(OSError):
+            if (entry / "cmdline").read_bytes() == command_line:
+                os.kill(int(entry.name), signal.SIGKILL)
+                ended += 1
+    return ended
 
 
 def test_a_journal_in_use_is_left_alone(tmp_path: Path) -> None:
