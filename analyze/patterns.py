@@ -16,8 +16,8 @@ MAX_GROUPS = 200
 MAX_CHAIN = 100
 #: A pattern is worth telling if it goes on for so much of the recording.
 MIN_SPAN = 0.25
-#: Of two groups that show the same rhythm, the better one has at least so many of its events ...
-COVERAGE = 0.85
+#: Of two groups that show the same rhythm, the better one has at least so many of the events of the largest ...
+COVERAGE = 0.7
 #: ... and rhythms are the same if they share so many.
 OVERLAP = 0.5
 _SAME_PERIOD = 0.05

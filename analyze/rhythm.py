@@ -22,7 +22,8 @@ CHANCE_OF_BURSTS = (0.033, 0.094, 0.16, 0.21, MAX_VARIATION)
 MANY = 5
 #: A pause is at least so many times as long as any distance within a burst.
 MIN_CONTRAST = 3
-ENOUGH = 0.8
+#: Of scales that explain the events alike, up to this part, the one with the most regular bursts is taken.
+NEARLY = 0.01
 #: Events are so many times as dense in bursts as they are in the background.
 MIN_DENSITY = 5
 MAX_LENGTH_DEVIATION = 0.1
@@ -39,6 +40,8 @@ class Rhythm:
         last: position of its last.
         whole: which bursts the recording has from beginning to end.
         jitter: robust standard deviation of the period, over the period.
+        excess: events in bursts beyond twice what the background would leave in and beside them: a wide scale takes
+            background for a part of the bursts, a narrow one their stragglers for background.
         variation: plain standard deviations of period and length of the bursts, over the period.
     """
 
@@ -50,6 +53,7 @@ class Rhythm:
     burst_size: int
     burst_duration_ns: int
     jitter: float
+    excess: float
     variation: float
     clock: bool | None
 
@@ -82,10 +86,9 @@ def find_rhythm(times_ns: Ints, start_ns: int, end_ns: int) -> Rhythm | None:
         return None
     gaps = np.diff(times_ns)
     found = [r for scale in _scales(gaps) for r in _at_scale(times_ns, gaps, scale, start_ns, end_ns)]
-    most = max((rhythm.events for rhythm in found), default=0)
-    # Background that a wide scale takes for a part of a burst makes its begin and length vary.
+    most = max((rhythm.excess for rhythm in found), default=0.0)
     return min(
-        (rhythm for rhythm in found if rhythm.events >= ENOUGH * most),
+        (rhythm for rhythm in found if rhythm.excess >= most - NEARLY * rhythm.events),
         key=lambda rhythm: (round(rhythm.variation, 3), -rhythm.events),
         default=None,
     )
@@ -148,6 +151,7 @@ def _regular(times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, en
         int(np.sort(size[whole])[int(whole.sum()) // 2] - round(background * length)),
         round(length),
         round(robust_deviation(periods) / period, 6),
+        float(size.sum() - 2 * background * (inside + 2 * scale * len(first))),
         float((np.std(periods) + np.std(lengths)) / period),
         keeps_clock(begin[1:] if head_cut else begin, end[1:] if head_cut else end),
     )
