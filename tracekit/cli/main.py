@@ -98,11 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        _silence_stdout()
+        _let_go_of_stdout()
         return PIPE_CLOSED
     except (KeyboardInterrupt, click.exceptions.Abort):
         return INTERRUPTED
     except Exception as error:
+        _let_go_of_stdout()
         return _fail(error, debug.wanted)
 
 
@@ -152,9 +153,12 @@ def _never_fail_to_print() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _silence_stdout() -> None:
-    """The reader went away; keep the interpreter's last flush from failing as well."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+def _let_go_of_stdout() -> None:
+    """Write out what is left; where that fails, drop it, or the interpreter fails with it once more at its end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
