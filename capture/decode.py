@@ -1,6 +1,6 @@
 """From ring bytes to Arrow record batches, in bulk: no Python code runs per event for block and open events."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,8 +86,9 @@ def _looked_up(values: npt.NDArray[Any], name: Callable[[int], str | None]) -> p
     )
 
 
-def _coded(codes: npt.NDArray[np.uint8], names: Iterable[str]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(list(names), pa.string()))
+def _coded(codes: npt.NDArray[np.uint8], names: Sequence[str]) -> pa.DictionaryArray:
+    """Positions in a list of names; null where there is no such position."""
+    return pa.DictionaryArray.from_arrays(_nulls_where(codes.astype(np.int32), codes >= len(names)), pa.array(names))
 
 
 def _nulls_where(values: npt.NDArray[Any], unknown: npt.NDArray[np.bool_]) -> pa.Array:
@@ -192,7 +193,8 @@ def errors(status: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 
 def process_batch(payloads: list[memoryview], names: Names) -> pa.RecordBatch:
     """Process events. They are few, and their arguments vary in size: they are taken one by one."""
-    heads = np.frombuffer(b"".join(payload[: wire.PROCESS.itemsize] for payload in payloads), wire.PROCESS)
+    size = wire.PROCESS.itemsize
+    heads = np.frombuffer(b"".join(bytes(payload[:size]).ljust(size, b"\0") for payload in payloads), wire.PROCESS)
     is_exit = heads["event"] == wire.PROCESS_EVENTS.index("exit")
     is_failed = heads["event"] == wire.PROCESS_EVENTS.index("exec_failed")
     is_exec = is_failed | (heads["event"] == wire.PROCESS_EVENTS.index("exec"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from recording import TRACEKIT, WORKLOAD, check_accounts
 
+import tracekit.capture
 from tracekit import open_trace
 from tracekit.capture.journal import journal_path
 from tracekit.units import SECOND_NS
@@ -183,6 +184,18 @@ def test_without_btf_nothing_is_guessed(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert len(done.stderr.splitlines()) == 1
     assert "no BTF" in done.stderr
+
+
+def test_auto_says_why_it_takes_bcc(tmp_path: Path) -> None:
+    (tmp_path / "damaged").write_bytes(b"no object")
+    program = Path(tracekit.capture.__file__).parent / "bpf" / "process.bpf.o"
+    script = f'mount --bind damaged {program} && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", *TRACEKIT, "record", "--", "true"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "note: taking the bcc loader, since reading the process programs failed" in done.stderr
+    assert open_trace(tmp_path / "trace.parquet").metadata.backend == "bcc"
 
 
 def test_kill_and_recover(tmp_path: Path) -> None:

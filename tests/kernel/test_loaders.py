@@ -1,0 +1,69 @@
+"""What differs between kernels, tried on this one."""
+
+import dataclasses
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from recording import WORKLOAD, Recorder
+
+from tracekit import __version__, open_trace
+from tracekit.capture import core, host
+from tracekit.capture.finish import write_trace
+from tracekit.capture.journal import JournalReader, JournalWriter, journal_path
+from tracekit.capture.loading import find_out
+from tracekit.capture.session import Session
+from tracekit.metadata import Clock, Metadata
+
+pytestmark = pytest.mark.kernel
+
+
+def test_the_last_thread_is_found_on_kernels_that_do_not_tell(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    facts = find_out(("process",))
+    facts = dataclasses.replace(facts, config=facts.config | {"exit_tells_last": 0})
+    attached = core.attach(("process",), facts, {"process_ring": 1 << 20})
+    began = host.anchor()
+    start = Metadata(__version__, "2026-01-02T03:04:05+00:00", 0, clock=Clock(anchors=(began,)))
+    journal = JournalWriter(output, start, force=False)
+    try:
+        with Session(attached, facts, journal, began.boot_ns) as session:
+            child = subprocess.Popen([*WORKLOAD, "exits"])
+            assert child.wait() == 0
+            session.end()
+    finally:
+        journal.close()
+        attached.close()
+    write_trace(JournalReader(journal_path(output)), output, complete=True)
+
+    exits = open_trace(output).pandas("exit")
+    ours = exits[(exits.ppid == child.pid) | (exits.pid == child.pid)]
+    assert list(ours.exit_code) == [0, 3, 0, 7, 0]
+    assert ours.pid.is_unique
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """A new cgroup of the unified hierarchy."""
+    mounts = [line.split(" ") for line in Path("/proc/self/mounts").read_text().splitlines()]
+    hierarchy = next((Path(where) for _, where, kind, *_ in mounts if kind == "cgroup2"), None)
+    if hierarchy is None:
+        pytest.fail("there is no unified cgroup hierarchy on this machine")
+    folder = hierarchy / f"tracekit-test-{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        folder.rmdir()
+
+
+def test_the_path_of_a_cgroup(record: Recorder, cgroup: Path) -> None:
+    recording = record("sh", "-c", f"echo $$ > {cgroup}/cgroup.procs; /bin/true; cat /etc/hostname")
+
+    name = f"/{cgroup.name}"
+    execs = recording.tree("exec")
+    assert name in set(execs.cgroup[execs.comm == "true"])
+    assert set(recording.tree("open").cgroup[recording.tree("open").comm == "cat"]) == {name}
+    assert name not in set(execs.cgroup[execs.comm == "sh"])
