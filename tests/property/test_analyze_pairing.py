@@ -10,15 +10,15 @@ from tracekit.analyze.pairing import BlockEvents, pair
 SIZES = (0, 512, 1024, 4096)
 
 
-def an_event(requests):
+def an_event(requests, sectors=(-1, 0, 1, 8), sizes=SIZES, others=2):
     return st.builds(
         Event,
         kind=st.integers(0, 4),
-        dev=st.integers(0, 1),
+        dev=st.integers(0, others - 1),
         request=requests,
-        sector=st.sampled_from((-1, 0, 1, 8)),
-        bytes=st.sampled_from(SIZES),
-        op=st.integers(0, 1),
+        sector=st.sampled_from(sectors),
+        bytes=st.sampled_from(sizes),
+        op=st.integers(0, others - 1),
     )
 
 
@@ -59,7 +59,7 @@ def test_by_slot(events):
 
 
 @settings(max_examples=600)
-@given(st.lists(an_event(st.just(-1)), max_size=40))
+@given(st.lists(an_event(st.just(-1), (-1, 8), (4096,), 1), max_size=40))
 def test_without_slot(events):
     check(events)
 

@@ -115,7 +115,7 @@ def by_key(events: list[Event], result: Result) -> None:
         key = (event.dev, event.sector, event.bytes, event.op)
         if event.kind == START:
             push(waiting[key], row, Request(start=row), rivals)
-        elif event.kind == MERGE and waiting[key]:
+        elif event.kind == MERGE:
             pop(waiting[key], rivals)
         elif event.kind == ISSUE:
             origin, request = pop(waiting[key], rivals) or (NONE, Request())
@@ -123,23 +123,26 @@ def by_key(events: list[Event], result: Result) -> None:
             request.first_issue = row if request.first_issue == NONE else request.first_issue
             request.issue = row
             push(issued[key], row, request, rivals)
-        elif event.kind in (COMPLETE, REQUEUE):
-            taken = pop(issued[key], rivals)
-            if taken is not None and event.kind == COMPLETE:
-                origin, request = taken
-                request.complete = request.end = row
-                request.in_flight = False
-                request.rival = origin in rivals
-                result.requests.append(request)
-            elif event.kind == COMPLETE:
+        else:
+            taken = pop(issued[key], rivals) or (NONE, Request())
+            if event.kind == REQUEUE:
+                push(waiting[key], row, taken[1], rivals)
+            elif taken[0] == NONE:
                 result.orphans.append(row)
             else:
-                request = taken[1] if taken is not None else Request()
-                push(waiting[key], row, request, rivals)
+                end(taken, row, rivals, result)
     for queue in issued.values():
         for origin, request in queue:
             request.rival = origin in rivals
             result.requests.append(request)
+
+
+def end(taken: tuple[int, Request], row: int, rivals: set[int], result: Result) -> None:
+    origin, request = taken
+    request.complete = request.end = row
+    request.in_flight = False
+    request.rival = origin in rivals
+    result.requests.append(request)
 
 
 def push(queue: deque[tuple[int, Request]], row: int, request: Request, rivals: set[int]) -> None:
