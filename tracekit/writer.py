@@ -17,6 +17,7 @@ from tracekit.schema import FAMILIES, MAX_ROW_GROUP_ROWS, METADATA_KEY, SCHEMA
 _DELTA = ("ts_ns", "start_ns")
 _PLAIN = ("sector", "duration_ns")
 _ENCODING = dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED") | dict.fromkeys(_PLAIN, "PLAIN")
+_LARGE_DICTIONARY = 4096
 _DICTIONARY = [
     "argv.list.element" if name == "argv" else name for name in SCHEMA.names if name not in (*_DELTA, *_PLAIN)
 ]
@@ -105,7 +106,9 @@ class TraceWriter:
             table.column(item.name).cast(item.type) if item.name in present else pa.nulls(table.num_rows, item.type)
             for item in SCHEMA
         ]
-        self._writer.write_table(pa.table(columns, schema=SCHEMA), row_group_size=MAX_ROW_GROUP_ROWS)
+        whole = pa.table(columns, schema=SCHEMA)
+        for start in range(0, whole.num_rows, MAX_ROW_GROUP_ROWS):
+            self._writer.write_table(_with_own_dictionaries(whole.slice(start, MAX_ROW_GROUP_ROWS)))
         self.rows[family] += table.num_rows
 
     def close(self, metadata: Metadata) -> None:
@@ -116,3 +119,12 @@ class TraceWriter:
     def abandon(self) -> None:
         """Let go of the file without making it a trace."""
         self._writer.close()
+
+
+def _with_own_dictionaries(rows: pa.Table) -> pa.Table:
+    """Rows whose large dictionaries hold only what these rows use: Parquet writes a dictionary into every row group."""
+    for position, item in enumerate(rows.schema):
+        column = rows.column(position)
+        if pa.types.is_dictionary(item.type) and any(len(c.dictionary) > _LARGE_DICTIONARY for c in column.chunks):
+            rows = rows.set_column(position, item, column.cast(item.type.value_type).dictionary_encode())
+    return rows

@@ -8,7 +8,7 @@ import pytest
 from tracebuilder import TraceBuilder
 
 from tracekit.errors import UsageError
-from tracekit.schema import MAX_ROW_GROUP_ROWS
+from tracekit.schema import MAX_ROW_GROUP_ROWS, SCHEMA
 from tracekit.trace import open_trace
 from tracekit.writer import TraceWriter, check_output, replacing
 
@@ -94,3 +94,20 @@ def test_the_written_form_is_the_measured_one(tmp_path: Path) -> None:
     assert columns["op"].has_dictionary_page
     assert {column.compression for column in columns.values()} == {"ZSTD"}
     assert open_trace(path).counts == {"block_issue": 1}
+
+
+def test_a_row_group_holds_only_the_names_that_it_uses(tmp_path: Path) -> None:
+    rows = 2 * MAX_ROW_GROUP_ROWS
+    paths = pa.array([f"/{number}" for number in range(rows)])
+    table = pa.table({"ts_ns": range(rows), "event": ["open"] * rows, "path": paths.dictionary_encode()})
+    builder = TraceBuilder()
+    writer = TraceWriter(tmp_path / "t.parquet")
+    writer.write("open", table)
+    writer.close(builder.footer())
+
+    groups = pq.ParquetFile(tmp_path / "t.parquet").metadata
+    column = SCHEMA.names.index("path")
+    sizes = [groups.row_group(group).column(column).total_uncompressed_size for group in range(2)]
+    text = sum(len(path.as_py()) + 4 for path in paths[:MAX_ROW_GROUP_ROWS])
+    assert all(size < 1.5 * text for size in sizes), (sizes, text)
+    assert open_trace(tmp_path / "t.parquet").table("open", columns=["path"])["path"].to_pylist() == paths.to_pylist()
