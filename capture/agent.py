@@ -15,7 +15,7 @@ from tracekit.capture.finish import write_trace
 from tracekit.capture.journal import JournalReader, JournalWriter, check_leftover, journal_path
 from tracekit.capture.loading import find_out
 from tracekit.capture.session import Session
-from tracekit.errors import UsageError
+from tracekit.errors import TracekitError, UsageError
 from tracekit.metadata import Clock, Counters, Metadata
 from tracekit.schema import RECORDED_FAMILIES
 from tracekit.units import SECOND_NS
@@ -108,7 +108,7 @@ def record(
     Raises:
         UsageError: the options make no sense, or the output is there already; nothing has been attached.
         UnsupportedError: this machine cannot record.
-        OSError: the journal or the trace cannot be written; what the journal holds can be recovered.
+        TracekitError: the journal or the trace cannot be written; what the journal holds can be recovered.
     """
     _check(options)
     facts = find_out(options.families)
@@ -132,6 +132,8 @@ def record(
                 on_start(attached.backend, notes)
                 command = _Command(options.command)
                 _run(session, began.boot_ns, options.duration_ns, command, stop, on_progress)
+        except OSError as error:
+            raise _interrupted(options.output, error) from error
         finally:
             journal.close()
     finally:
@@ -139,9 +141,18 @@ def record(
     reader = JournalReader(journal_path(options.output))
     try:
         written = write_trace(reader, options.output, complete=True)
+    except OSError as error:
+        raise _interrupted(options.output, error) from error
     finally:
         reader.close()
     return Summary(written, command.wait())
+
+
+def _interrupted(output: Path, error: OSError) -> TracekitError:
+    return TracekitError(
+        f"recording ended early: {error.strerror or error}; what was recorded is kept in {journal_path(output)}: "
+        f"when that is mended, type 'tracekit recover {output}'"
+    )
 
 
 def _check(options: RecordOptions) -> None:

@@ -4,6 +4,7 @@ A folder beside the output: an Arrow IPC stream for each family, of which every 
 the footer as it was at the start; and a line a second with the clocks and the counters.
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -106,10 +107,13 @@ class JournalWriter:
     def close(self) -> None:
         """Finish the streams; the journal stays. May be called again."""
         for raw, stream in self._streams.values():
-            stream.close()
+            # On a full disk the end mark does not fit; the streams can be read without.
+            with contextlib.suppress(OSError):
+                stream.close()
             raw.close()
         self._streams.clear()
-        self._progress.close()
+        with contextlib.suppress(OSError):
+            self._progress.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1

@@ -242,6 +242,30 @@ def end_workloads() -> int:
     return ended
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_ends_it_and_loses_nothing(small_disk: Path) -> None:
+    output = small_disk / "t.parquet"
+    done = run("record", "-o", output, "--", *WORKLOAD, "many_paths", "300000")
+    assert done.returncode == 1
+    assert f"tracekit recover {output}" in done.stderr.splitlines()[-1]
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+
+    subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
+    assert run("recover", output).returncode == 0
+    check_accounts(open_trace(output))
+
+
 def test_a_journal_in_use_is_left_alone(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
     with recording("-o", output) as recorder:

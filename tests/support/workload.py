@@ -125,6 +125,12 @@ def many_opens(path: str, count: str) -> None:
         os.close(os.open(path, os.O_RDONLY))
 
 
+def many_paths(count: str) -> None:
+    """Fail to open so many different paths."""
+    for number in range(int(count)):
+        LIBC.open(f"/nonexistent/{number * 2654435761 % 2**32:x}/{number}".encode(), os.O_RDONLY)
+
+
 def direct(device: str, count: str) -> None:
     """Read and write a disk directly, so many times each, and sync: reads of 4 KiB, writes of 8 KiB, 64 KiB apart."""
     disk = os.open(device, os.O_RDWR | os.O_DIRECT)
