@@ -23,6 +23,8 @@ MIN_SHARE = 0.001
 RANGE_DEPTH = 0.75
 _MIN_BANDWIDTH = 1 / 8
 _PAD = 3.0
+#: A hill with less than this part of its peak around it stands alone.
+_ISOLATED = 0.02
 #: Where values that are zero ticks begin: they stand for everything below half a tick, many octaves wide.
 _ZERO = 1 / 32
 
@@ -132,14 +134,22 @@ def _persistent(density: Floats, window: float) -> list[int]:
     for top in tops[np.argsort(-density[tops], kind="stable")]:
         sides = [density[min(top, other) : max(top, other) + 1].min() for other in kept]
         saddle = max(sides, default=0.0)
-        if _stands_out(float(density[top]), float(saddle), window):
+        if _stands_out(density, int(top), float(saddle), window):
             kept.append(int(top))
     return sorted(kept)
 
 
-def _stands_out(peak: float, saddle: float, window: float) -> bool:
-    z = (peak - saddle) * window / np.sqrt(max((peak + saddle) * window, 1e-9))
-    return bool(peak >= MINOR_RATIO * saddle and z >= MIN_Z)
+def _stands_out(density: Floats, top: int, saddle: float, window: float) -> bool:
+    peak = float(density[top])
+    if peak < MINOR_RATIO * saddle:
+        return False
+    if saddle < _ISOLATED * peak:
+        # Next to nothing around it: all its values count, not only those near the peak.
+        low = density <= _ISOLATED * peak
+        left, right = np.flatnonzero(low[:top]), np.flatnonzero(low[top:])
+        ends = (int(left[-1]) if len(left) else 0, top + int(right[0]) if len(right) else len(density))
+        return bool(np.sqrt(density[ends[0] : ends[1]].sum()) >= MIN_Z)
+    return bool((peak - saddle) * window / np.sqrt((peak + saddle) * window) >= MIN_Z)
 
 
 def _lowest(density: Floats, left: int, right: int) -> int:

@@ -311,7 +311,7 @@ def _fifo(events: BlockEvents, key: Ints, opens: tuple[int, ...], closes: tuple[
     offset = group * (2 * len(rows) + 2)
     lowest = np.minimum.accumulate(np.minimum(depth, 0) - offset) + offset
     before = np.where(new_key, 0, np.roll(lowest, 1))
-    empty = ~opening & (depth < np.minimum(before, 0))
+    empty = ~opening & (depth < before)
     taken = ~opening & ~empty
     waiting = depth - lowest
     index_open = _within(opening.astype(np.int64), new_key)

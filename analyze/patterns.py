@@ -43,14 +43,14 @@ class Train:
 class _Group:
     """Positions of events, and what they have in common.
 
-    `rank` orders kinds of groups, the more telling first; `age` orders groups of one kind, the youngest first: of
-    the ancestors of the same processes, that is the nearest.
+    `rank` orders kinds of groups, the more telling first; `distance` orders the ancestors of the same processes, the
+    nearest first.
     """
 
     scope: dict[str, str]
     rank: int
     rows: Ints
-    age: int = 0
+    distance: float = 0
 
 
 @dataclass(frozen=True)
@@ -112,26 +112,24 @@ def _process_groups(train: Train, lives: Lives) -> Iterator[_Group]:
     yield from _by_code("path", lives.path[train.life], 4)
     yield from _by_code("comm", train.label, 5)
     branch, ancestor = train.life, lives.parent[train.life]
-    rows, tops, branches = [], [], []
-    for _ in range(MAX_ANCESTORS):
+    rows, tops, branches, levels = [], [], [], []
+    for level in range(MAX_ANCESTORS):
         known = ancestor != NULL
         rows.append(np.flatnonzero(known))
         tops.append(ancestor[known])
         branches.append(branch[known])
+        levels.append(np.full(len(rows[-1]), level))
         branch, ancestor = ancestor, np.where(known, lives.parent[ancestor], NULL)
-    member, top, below = (np.concatenate(parts) for parts in (rows, tops, branches))
+    member, top, below, away = (np.concatenate(parts) for parts in (rows, tops, branches, levels))
     for positions in _parts(top):
-        life = int(top[positions[0]])
-        yield _Group(
-            {"parent": parent_name(lives, life)}, 1, np.unique(member[positions]), -int(lives.begin_ns[life] >> 1)
-        )
+        name = parent_name(lives, int(top[positions[0]]))
+        yield _Group({"parent": name}, 1, np.unique(member[positions]), float(away[positions].mean()))
     path = lives.path.codes[below]
     named = np.flatnonzero(path != NULL)
     for positions in _parts(combine(top[named], path[named])) if len(named) else ():
         one = named[positions[0]]
-        life = int(top[one])
-        scope = {"parent": parent_name(lives, life), "path": lives.path.names[path[one]]}
-        yield _Group(scope, 2, np.unique(member[named[positions]]), -int(lives.begin_ns[life] >> 1))
+        scope = {"parent": parent_name(lives, int(top[one])), "path": lives.path.names[path[one]]}
+        yield _Group(scope, 2, np.unique(member[named[positions]]), float(away[named[positions]].mean()))
 
 
 def parent_name(lives: Lives, life: int) -> str:
@@ -183,7 +181,7 @@ def _choose(train: Train, groups: list[_Group], start_ns: int, end_ns: int) -> l
 
 def _best(family: list[_Candidate]) -> _Candidate:
     enough = [one for one in family if len(one.members) >= COVERAGE * len(family[0].members)]
-    return min(enough, key=lambda one: (-round(one.purity, 1), one.group.rank, len(one.group.rows), one.group.age))
+    return min(enough, key=lambda one: (-round(one.purity, 1), one.group.rank, len(one.group.rows), one.group.distance))
 
 
 # --- results ---------------------------------------------------------------------------------------------------

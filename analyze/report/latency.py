@@ -146,7 +146,7 @@ def _groups(groups: Sequence[Latency], whole: Latency) -> list[Any]:
     if not groups:
         return []
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for index, title in enumerate(("of these", "count", "p50", "p99", "max", "modes", "outliers")):
+    for index, title in enumerate(("of these", "count", "p50", "p99", "max", "modes", "out")):
         table.add_column(title, justify="right" if index else "left", no_wrap=True)
     shown = GROUPS if len(groups) > GROUPS + 1 else GROUPS + 1
     for one in sorted(groups, key=lambda item: (-item.p99_ns, sorted(item.group.items())))[:shown]:

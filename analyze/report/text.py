@@ -1,9 +1,9 @@
 """The report as text, for a person: quality first, findings next, then what they rest on."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.padding import Padding
@@ -16,7 +16,6 @@ from tracekit.text import printable
 from tracekit.units import format_bytes, format_count, format_ns, format_share
 
 TOP = 5
-_NAME = 32
 
 
 def to_text(report: Report, width: int = 80, color: bool = False) -> str:
@@ -39,7 +38,7 @@ def to_text(report: Report, width: int = 80, color: bool = False) -> str:
     for part in (_head(report), _quality(report.quality, report), _findings(report)):
         for line in part:
             console.print(line)
-    for section in (latency_sections(report, max(width, 60)), _patterns(report), _workload(report)):
+    for section in (latency_sections(report, max(width, 60)), _patterns(report), _workload(report, max(width, 60))):
         for line in section:
             console.print(line)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
@@ -163,60 +162,68 @@ def _status(code: str) -> str:
 # --- who does what ---------------------------------------------------------------------------------------------
 
 
-def _workload(report: Report) -> list[Any]:
+def _workload(report: Report, width: int) -> list[Any]:
+    name_width = min(max(width - 48, 14), 40)
     used, omitted = report.workload, report.workload.omitted
     lines: list[Any] = []
-    titles: tuple[str, ...]
-    for name, heading in (("by_path", "processes by path"), ("by_parent", "processes by parent")):
-        titles = (heading, "count", "failed", "life p50", "longest")
-        lines += _top(titles, used.process.get(name, ()), _process_row, omitted.get(f"process.{name}", 0))
-    for name in ("disk", "op", "comm"):
-        titles = (f"I/O by {name}", "count", "bytes", "in order", "size", "depth")
-        lines += _top(titles, used.block.get(f"by_{name}", ()), _block_row, omitted.get(f"block.by_{name}", 0))
-    for name in ("comm", "path"):
-        titles = (f"opens by {name}", "count", "failed", "p50", "p99")
-        lines += _top(titles, used.open.get(f"by_{name}", ()), _open_row, omitted.get(f"open.by_{name}", 0))
+    for family, keys, titles, cells in _TABLES:
+        for key in keys:
+            name = f"by_{key}"
+            uses = getattr(used, family).get(name, ())
+            rows = [(printable(use.name, name_width), *cells(use)) for use in uses]
+            heading = f"{_PLURALS[family]} by {key}"
+            lines += _top((heading, *titles), rows, omitted.get(f"{family}.{name}", 0), name_width)
     return [*_heading("WHO DOES WHAT"), *lines[1:]] if lines else []
 
 
-def _top(titles: Sequence[str], uses: Sequence[Any], row: Any, omitted: int) -> list[Any]:
-    if not uses:
+def _top(titles: Sequence[str], rows: Sequence[Sequence[str]], omitted: int, name_width: int) -> list[Any]:
+    if not rows:
         return []
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index, title in enumerate(titles):
-        table.add_column(title, justify="right" if index else "left", no_wrap=True, min_width=None if index else 24)
-    shown = TOP if len(uses) + omitted > TOP + 1 else TOP + 1
-    for use in uses[:shown]:
-        table.add_row(*(Text(cell) for cell in row(use)))
-    rest = len(uses) + omitted - shown
+        justify: Literal["left", "right"] = "right" if index else "left"
+        table.add_column(title, justify=justify, no_wrap=True, min_width=None if index else min(name_width, 24))
+    shown = TOP if len(rows) + omitted > TOP + 1 else TOP + 1
+    for row in rows[:shown]:
+        table.add_row(*(Text(cell) for cell in row))
+    rest = len(rows) + omitted - shown
     more = [Text(f"  and {rest:,} more", style="dim")] if rest > 0 else []
     return [Text(""), table, *more]
 
 
-def _process_row(use: ProcessUse) -> tuple[str, ...]:
-    return (
-        printable(use.name, _NAME),
-        format_count(use.count),
-        format_count(use.failed),
-        format_ns(use.lifetime_p50_ns),
-        format_ns(use.lifetime_max_ns),
-    )
+def _process_cells(use: ProcessUse) -> tuple[str, ...]:
+    lives = (format_ns(use.lifetime_p50_ns), format_ns(use.lifetime_max_ns))
+    return (format_count(use.count), format_count(use.failed), *lives)
 
 
-def _block_row(use: BlockUse) -> tuple[str, ...]:
+def _block_cells(use: BlockUse) -> tuple[str, ...]:
     return (
-        printable(use.name, _NAME),
         format_count(use.count),
         format_bytes(use.bytes),
         format_share(use.sequential_share),
         format_bytes(use.size.p50),
-        f"{use.queue_depth.p50:,} / {use.queue_depth.p99:,}",
+        f"{use.queue_depth.p50:,}/{use.queue_depth.p99:,}",
     )
 
 
-def _open_row(use: OpenUse) -> tuple[str, ...]:
-    failed = ", ".join(f"{count:,} {name}" for name, count in use.failed.items()) or "0"
-    return (printable(use.name, _NAME), format_count(use.count), failed, format_ns(use.p50_ns), format_ns(use.p99_ns))
+def _open_cells(use: OpenUse) -> tuple[str, ...]:
+    return (format_count(use.count), _failed(use.failed), format_ns(use.p50_ns), format_ns(use.p99_ns))
+
+
+def _failed(failed: dict[str, int]) -> str:
+    """How many, and the error if there is but one, or the most frequent one."""
+    if not failed:
+        return "0"
+    return f"{sum(failed.values()):,} {next(iter(failed))}{'...' if len(failed) > 1 else ''}"
+
+
+_PLURALS = {"process": "processes", "block": "I/O", "open": "opens"}
+#: Of each family the groupings, the columns after the name, and what makes their cells.
+_TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], Callable[[Any], tuple[str, ...]]], ...] = (
+    ("process", ("path", "parent"), ("count", "failed", "life p50", "longest"), _process_cells),
+    ("block", ("disk", "op", "comm"), ("count", "bytes", "in order", "size", "depth"), _block_cells),
+    ("open", ("comm", "path"), ("count", "failed", "p50", "p99"), _open_cells),
+)
 
 
 def _heading(text: str) -> list[Any]:

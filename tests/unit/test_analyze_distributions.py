@@ -1,0 +1,157 @@
+"""Histogram, percentiles, modes and outliers."""
+
+import math
+
+import numpy as np
+import pytest
+from shapes import DISK_MS, DISK_US, plain_shapes, spread
+
+from tracekit.analyze.histogram import Histogram, bin_of, low_edge, percentiles
+from tracekit.analyze.modes import find_modes, modes_of_buckets
+from tracekit.analyze.outliers import apart, episodes, outlier_threshold
+
+MS, US = 1_000_000, 1_000
+SEEDS = range(8)
+
+
+def buckets_of(hills, unit_ns):
+    """The major modes as power-of-two buckets: (low, high) to the nearest power of two."""
+    major = [hill for hill in hills if not hill.minor]
+    return [tuple(2 ** round(math.log2(edge / unit_ns)) for edge in (hill.low, hill.high)) for hill in major]
+
+
+def clock_step(values):
+    return max(int(np.gcd.reduce(values)), 1)
+
+
+# --- histogram -------------------------------------------------------------------------------------------------
+
+
+def test_each_bin_begins_where_the_one_before_ends():
+    values = np.concatenate([np.arange(5000), (1 << np.arange(13, 63)) - 1, 1 << np.arange(13, 63), [2**63 - 1]])
+    bins = bin_of(values)
+    assert (low_edge(bins) <= values).all()
+    assert (values[:-1] < low_edge(bins[:-1] + 1)).all()
+    assert (bin_of(low_edge(bins)) == bins).all()
+    width = (low_edge(bins[:-1] + 1) - low_edge(bins[:-1])) / np.maximum(low_edge(bins[:-1]), 1)
+    assert width[values[:-1] >= 64].max() <= 1 / 32
+
+
+def test_merging_in_any_order_is_the_same_as_one_histogram():
+    values = np.random.default_rng(1).lognormal(15, 3, 10_000).astype(np.int64)
+    parts = [Histogram.of(part) for part in np.array_split(values, 7)]
+    for order in (parts, parts[::-1]):
+        merged = Histogram.of(np.zeros(0, dtype=np.int64))
+        for part in order:
+            merged = merged.merge(part)
+        whole = Histogram.of(values)
+        assert (merged.counts == whole.counts).all()
+        assert (merged.total, merged.low, merged.high) == (whole.total, whole.low, whole.high)
+
+
+def test_the_sum_is_exact_beyond_64_bits():
+    assert Histogram.of(np.full(4, 2**62, dtype=np.int64)).total == 4 * 2**62
+
+
+def test_octaves_have_no_holes():
+    found = Histogram.of(np.array([0, 1, 2, 3, 9, 9]))
+    assert [(b.low_ns, b.high_ns, b.count) for b in found.octaves()] == [
+        (0, 1, 1), (1, 2, 1), (2, 4, 2), (4, 8, 0), (8, 16, 2),
+    ]  # fmt: skip
+    assert Histogram.of(np.zeros(0, dtype=np.int64)).octaves() == ()
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 999, 1000, 1001])
+def test_percentiles_are_nearest_ranks(count):
+    values = np.random.default_rng(count).permutation(count) + 1
+    shares = (0.5, 0.9, 0.99, 0.999, 1.0)
+    assert percentiles(values, shares) == tuple(math.ceil(round(share * count, 6)) for share in shares)
+
+
+# --- modes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_first_published_histogram_from_values(seed):
+    values = spread(DISK_MS, MS, seed)
+    outside = apart(values, outlier_threshold(values))
+    assert outside.sum() == 11
+    assert values[outside].min() >= 512 * MS
+    hills = find_modes(Histogram.of(values[~outside]))
+    assert buckets_of(hills, MS) == [(1, 2), (32, 64)]
+    assert [2 ** round(math.log2(h.low / MS)) for h in hills if h.minor] in ([], [4], [8])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_second_published_histogram_from_values(seed):
+    values = spread(DISK_US, US, seed)
+    assert outlier_threshold(values) is None
+    assert buckets_of(find_modes(Histogram.of(values)), US) == [(128, 2048), (4096, 32768)]
+
+
+def test_published_histograms_as_buckets():
+    edges = np.array([0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], dtype=np.float64)
+    counts = np.array([DISK_MS.get(int(edge), 0) for edge in edges[:-1]])
+    assert buckets_of(modes_of_buckets(edges, counts), 1) == [(1, 2), (32, 64)]
+    edges = np.array([*DISK_US, 524288], dtype=np.float64)
+    counts = np.array(list(DISK_US.values()))
+    assert buckets_of(modes_of_buckets(edges, counts), 1) == [(128, 2048), (4096, 32768)]
+
+
+@pytest.mark.parametrize("count", [300, 1000, 10_000, 100_000])
+def test_plain_shapes_have_one_mode_and_no_outliers(count):
+    wrong = []
+    for seed in range(12 if count < 50_000 else 3):
+        for name, values in plain_shapes(np.random.default_rng([seed, count]), count).items():
+            if len(find_modes(Histogram.of(values), clock_step(values))) != 1:
+                wrong.append((name, seed, "modes"))
+            if outlier_threshold(values) is not None:
+                wrong.append((name, seed, "outliers"))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("count", [300, 3000, 30_000])
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_two_modes_are_found_where_they_are(count, share):
+    for seed in SEEDS:
+        chance = np.random.default_rng([seed, count])
+        slow = chance.lognormal(np.log(20 * MS), 0.3, max(round(share * count), 30))
+        values = np.concatenate([chance.lognormal(np.log(0.2 * MS), 0.4, count), slow]).astype(np.int64)
+        hills = find_modes(Histogram.of(values))
+        assert len(hills) == 2
+        assert abs(hills[0].peak / MS - 0.2) < 0.06
+        assert abs(hills[1].peak / MS - 20) < 6
+        assert abs(hills[1].count - len(slow)) <= 0.02 * len(slow) + 1
+        assert hills[0].count + hills[1].count == len(values)
+
+
+def test_little_data_says_nothing():
+    values = np.arange(1, 50) * MS
+    assert find_modes(Histogram.of(values)) == ()
+    assert find_modes(Histogram.of(np.zeros(0, dtype=np.int64))) == ()
+    assert outlier_threshold(values[:20]) is None
+
+
+# --- outliers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outliers", [1, 3, 11])
+def test_outliers_beyond_a_gap(outliers):
+    for seed in SEEDS:
+        chance = np.random.default_rng(seed)
+        values = np.concatenate([chance.lognormal(13, 0.5, 5000), chance.uniform(5e8, 6e8, outliers)]).astype(np.int64)
+        threshold = outlier_threshold(values)
+        assert threshold is not None
+        assert apart(values, threshold).sum() == outliers
+
+
+def test_more_than_half_a_percent_is_no_outlier():
+    values = np.concatenate([np.random.default_rng(1).lognormal(13, 0.5, 990), np.full(10, 5e8)]).astype(np.int64)
+    assert outlier_threshold(values) is None
+
+
+def test_outliers_of_one_stall_are_one_episode():
+    start = np.array([100, 110, 120, 9000]) * MS
+    found = episodes(start, start + 50 * MS)
+    assert [(e.start_ns // MS, e.end_ns // MS, e.count) for e in found] == [(100, 170, 3), (9000, 9050, 1)]
+    assert episodes(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)) == ()

@@ -1,0 +1,96 @@
+"""Rhythms in trains of times."""
+
+import numpy as np
+import pytest
+from shapes import SECOND_NS, no_rhythm, restarts
+
+from tracekit.analyze.rhythm import find_rhythm
+
+END_NS = 10 * SECOND_NS
+
+
+def near(value, truth, part=0.02):
+    return abs(value - truth) <= part * truth
+
+
+@pytest.mark.parametrize("background", [0, 1, 5, 20])
+@pytest.mark.parametrize("clock", [False, True])
+def test_a_service_restarted_for_ever(background, clock):
+    """Bursts of 30 in 50 ms, a pause of 0.97 s."""
+    missed = 0
+    for seed in range(10):
+        times = restarts(np.random.default_rng(seed), background=background, clock=clock)
+        found = find_rhythm(times, 0, END_NS)
+        right = (
+            found is not None
+            and near(found.period_ns, 1.02e9)
+            and near(found.pause_ns, 0.97e9, 0.02 if background < 5 else 0.04)
+            and abs(found.burst_size - 30) <= (0 if background == 0 else 2)
+            and found.cycles in (9, 10)
+        )
+        missed += not right
+    assert missed <= (0 if background < 5 else 1)
+
+
+def test_bursts_in_much_background():
+    found = [find_rhythm(restarts(np.random.default_rng(seed), background=100), 0, END_NS) for seed in range(10)]
+    assert sum(one is not None and near(one.period_ns, 1.02e9) for one in found) >= 9
+
+
+def test_bursts_cut_by_the_recording_do_not_count_in_their_size():
+    whole = restarts(np.random.default_rng(3), seconds=9)
+    found = find_rhythm(whole, 0, 9 * SECOND_NS)
+    assert found is not None
+    burst = np.flatnonzero(np.diff(whole) > 0.5 * SECOND_NS)
+    # Begin within the first burst and end within the last one.
+    part = whole[15 : burst[-1] + 21]
+    cut = find_rhythm(part, int(part[0]) - 1000, int(part[-1]) + 1000)
+    assert cut is not None
+    assert cut.burst_size == 30
+    assert near(cut.period_ns, 1.02e9)
+    assert near(cut.pause_ns, 0.97e9)
+    assert not cut.whole[0]
+    assert not cut.whole[-1]
+
+
+def test_single_events_at_equal_distances():
+    times = np.cumsum(np.random.default_rng(1).normal(10.1e9, 0.01e9, 12)).astype(np.int64)
+    found = find_rhythm(times, 0, 130 * SECOND_NS)
+    assert found is not None
+    assert (found.burst_size, found.cycles) == (1, 12)
+    assert near(found.period_ns, 10.1e9, 0.002)
+
+
+def test_the_beat_of_a_clock_and_of_a_loop_differ():
+    chance = np.random.default_rng(1)
+    clock = restarts(chance, seconds=60, clock=True)
+    loop = restarts(chance, seconds=60)
+    answers = [find_rhythm(times, 0, 60 * SECOND_NS) for times in (clock, loop)]
+    assert [one is not None and one.clock for one in answers] == [True, False]
+
+
+def test_no_rhythm_where_there_is_none():
+    seeds = 40
+    alarms = {}
+    for seed in range(seeds):
+        for name, times in no_rhythm(np.random.default_rng([7, seed])).items():
+            alarms[name] = alarms.get(name, 0) + (find_rhythm(times, 0, END_NS) is not None)
+    assert sum(alarms.values()) <= 0.01 * seeds * len(alarms), alarms
+
+
+def test_moving_all_times_changes_nothing():
+    times = restarts(np.random.default_rng(5), background=5)
+    here, there = find_rhythm(times, 0, END_NS), find_rhythm(times + 10**15, 10**15, 10**15 + END_NS)
+    assert here is not None
+    assert there is not None
+    assert (here.period_ns, here.pause_ns, here.burst_size, here.jitter) == (
+        there.period_ns,
+        there.pause_ns,
+        there.burst_size,
+        there.jitter,
+    )
+
+
+@pytest.mark.parametrize("times", [[], [5], [5, 5, 5, 5, 5], [1, 2, 3]])
+def test_too_few_times(times):
+    assert find_rhythm(np.array(times, dtype=np.int64), 0, END_NS) is None
