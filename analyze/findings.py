@@ -117,7 +117,8 @@ def _outliers(one: Latency, start_ns: int) -> Iterator[_Found]:
         episode = out.episodes[0]
         title += f", all in one stall at {format_ns(episode.start_ns - start_ns)} into the recording"
     evidence: Evidence = {"metric": one.metric, "count": out.count, "low_ns": out.low_ns, "high_ns": out.high_ns}
-    yield _Found(70, "outliers", _capital(title), _reasons(out.sets_apart), evidence)
+    reasons = tuple(reason for reason in out.sets_apart if reason.field != "time" or len(out.episodes) > 1)
+    yield _Found(70, "outliers", _capital(title), _reasons(reasons), evidence)
 
 
 def _modes(one: Latency) -> Iterator[_Found]:
@@ -125,9 +126,20 @@ def _modes(one: Latency) -> Iterator[_Found]:
     if len(modes) < 2 or modes[-1].peak_ns < _WORTH_NS / 10:
         return
     parts = " and ".join(f"{_range(mode.low_ns, mode.high_ns)} ({format_share(mode.share)})" for mode in modes)
-    title = f"{_capital(METRICS[one.metric])} has {len(modes)} modes: {parts}"
+    verb = "has" if one.metric.startswith("block") else "have"
+    title = f"{_capital(METRICS[one.metric])} {verb} {len(modes)} modes: {parts}{_told_apart(modes)}"
     evidence: Evidence = {"metric": one.metric, "modes": len(modes), "peak_ns": modes[-1].peak_ns}
-    yield _Found(50, "modes", title.replace("Opens has", "Opens have"), _mode_reasons(modes), evidence)
+    yield _Found(50, "modes", title, "" if _told_apart(modes) else _mode_reasons(modes), evidence)
+
+
+def _told_apart(modes: list[Mode]) -> str:
+    """The attribute of which each mode has a value of its own, such as one disk each."""
+    values = [{reason.field: reason.value for reason in mode.sets_apart} for mode in modes]
+    for reason in modes[0].sets_apart:
+        mine = [found.get(reason.field) for found in values]
+        if None not in mine and len(set(mine)) == len(mine):
+            return f", one for each {reason.field.replace('_', ' ')}: {', '.join(str(value) for value in mine)}"
+    return ""
 
 
 def _range(low_ns: int, high_ns: int) -> str:
@@ -142,11 +154,11 @@ def _mode_reasons(modes: list[Mode]) -> str:
 
 def _reasons(reasons: tuple[SetsApart, ...]) -> str:
     parts = [
-        f"{format_share(r.share_inside)} have {r.field.replace('_', ' ')} {r.value}"
-        f" ({format_share(r.share_outside)} of the rest)"
+        f"{r.field.replace('_', ' ')} {r.value} ({format_share(r.share_inside)}, of the rest"
+        f" {format_share(r.share_outside)})"
         for r in reasons
     ]
-    return f"{', '.join(parts)}." if parts else ""
+    return f"Set apart by {', '.join(parts)}." if parts else ""
 
 
 def _queueing(whole: dict[str, Latency]) -> Iterator[_Found]:

@@ -155,4 +155,5 @@ def _time(sample: Sample, outside: Bools, frame: Frame) -> dict[str, Codes]:
     low, high = int(at_ns[outside].min()), int(at_ns[outside].max())
     if high - low > _TIME_SHARE * frame.duration_ns:
         return {}
-    return {"time": contrast.span(outside, at_ns, f"{format_ns(low)} to {format_ns(high)} into the recording")}
+    begin, end = format_ns(low), format_ns(high)
+    return {"time": contrast.span(outside, at_ns, begin if begin == end else f"{begin} to {end}")}

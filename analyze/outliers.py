@@ -11,6 +11,8 @@ from tracekit.analyze.results import Episode
 
 MIN_COUNT = 30
 MAX_SHARE = 0.005
+#: In few values half a percent is next to none: so many may be outliers if they are at most that share.
+FEW, MAX_SHARE_OF_FEW = 10, 0.02
 MIN_GAP = float(np.log(2))
 MAX_CHANCE = 1e-5
 _TAIL_SHARE = 0.1
@@ -26,7 +28,7 @@ def outlier_threshold(values: Ints) -> int | None:
             k * gap / (sum of their excess) a ratio of gamma variables, whose tail is (1 + ratio) ** -m.
     """
     count = len(values)
-    allowed = max(int(count * MAX_SHARE), 1)
+    allowed = max(int(count * MAX_SHARE), min(FEW, int(count * MAX_SHARE_OF_FEW)), 1)
     tail = int(np.clip(count * _TAIL_SHARE, _MIN_TAIL, 1000))
     if count < MIN_COUNT:
         return None

@@ -28,7 +28,8 @@ NEARLY = 0.01
 MIN_DENSITY = 5
 MAX_LENGTH_DEVIATION = 0.1
 MAX_SIZE_VARIATION = 0.35
-_MAX_SCALES = 64
+#: How many distances to divide at, of few and of many events.
+_SCALES, _FEWER_SCALES, _MANY_EVENTS = 64, 24, 20_000
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,10 @@ def _scales(gaps: Ints) -> list[int]:
     if len(ordered) == 1:
         return [int(ordered[0]) - 1]
     width = np.diff(logs)
-    widest = np.argsort(-width, kind="stable")[: _MAX_SCALES // 4]
+    count = _SCALES if len(gaps) < _MANY_EVENTS else _FEWER_SCALES
+    widest = np.argsort(-width, kind="stable")[: count // 4]
     between = np.exp2((logs[widest] + logs[widest + 1]) / 2)
-    grid = np.exp2(np.linspace(logs[0], logs[-1], _MAX_SCALES)[1:-1])
+    grid = np.exp2(np.linspace(logs[0], logs[-1], count)[1:-1])
     return [int(ordered[0]) - 1, *(int(scale) for scale in np.concatenate((between, grid)))]
 
 
@@ -128,10 +130,13 @@ def _regular(times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, en
         return None
     begin, end = times[first], times[last]
     head_cut, tail_cut = begin[0] - start_ns <= scale, end_ns - end[-1] <= scale
-    periods, pauses = np.diff(begin)[1 if head_cut else 0 :], begin[1:] - end[:-1]
+    periods = np.diff(begin)[1 if head_cut else 0 :]
+    if len(periods) < MIN_CYCLES - 1 or np.std(periods) > MAX_VARIATION * np.mean(periods):
+        return None  # cheap, and true of nearly all scales
     size = last - first + 1
-    if len(periods) < MIN_CYCLES - 1 or not is_regular(periods, int(np.median(size))):
+    if not is_regular(periods, int(np.median(size))):
         return None
+    pauses = begin[1:] - end[:-1]
     if np.median(pauses) < MIN_CONTRAST * np.diff(times[: last[-1] + 1])[_inner(first, last)].max(initial=0):
         return None
     whole = np.ones(len(first), dtype=np.bool_)

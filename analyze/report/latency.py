@@ -66,9 +66,10 @@ def _short(one: Latency) -> list[Any]:
 def _full(one: Latency, report: Report, width: int) -> list[Any]:
     lines = [_title(one), _indented(Text(_figures(one))), _indented(_buckets(one.histogram, width))]
     if one.modes:
-        lines.append(_indented(Text("\n".join(_mode_lines(one.modes)))))
+        lines += [_indented(Text(line.strip()), 2 + len(line) - len(line.lstrip())) for line in _mode_lines(one.modes)]
     if one.outliers is not None:
-        lines.append(_indented(Text("\n".join(_outlier_lines(one.outliers, report)))))
+        told = _outlier_lines(one.outliers, report)
+        lines += [_indented(Text(line.strip()), 2 + len(line) - len(line.lstrip())) for line in told]
     return lines
 
 
@@ -111,7 +112,8 @@ def _mode_lines(modes: Sequence[Mode]) -> list[str]:
     ]
     for mode in modes:
         kind = " (minor)" if mode.minor else ""
-        lines.append(f"  {_range(mode)}: {format_share(mode.share)}{kind}{_because(mode.sets_apart)}")
+        lines.append(f"  {_range(mode)}: {format_share(mode.share)}{kind}")
+        lines += _because(mode.sets_apart)
     return lines
 
 
@@ -119,26 +121,26 @@ def _range(mode: Mode) -> str:
     return f"{format_ns(mode.low_ns)} to {format_ns(mode.high_ns)}"
 
 
-def _because(reasons: Sequence[SetsApart]) -> str:
+def _because(reasons: Sequence[SetsApart]) -> list[str]:
+    """At most one line: what these have in common."""
     parts = [
-        f"{r.field.replace('_', ' ')} {printable(r.value, 40)} {format_share(r.share_inside)}"
-        f" (others {format_share(r.share_outside)})"
-        for r in reasons[:2]
+        f"{r.field.replace('_', ' ')} {printable(r.value, 40)} ({format_share(r.share_inside)},"
+        f" others {format_share(r.share_outside)})"
+        for r in reasons[:3]
     ]
-    return f", {'; '.join(parts)}" if parts else ""
+    return [f"    set apart by {', '.join(parts)}"] if parts else []
 
 
 def _outlier_lines(out: Outliers, report: Report) -> list[str]:
-    what = "outlier" if out.count == 1 else "outliers"
-    lines = [
-        f"{format_count(out.count)} {what} ({format_share(out.share)}), {format_ns(out.low_ns)} to "
-        f"{format_ns(out.high_ns)}{_because(out.sets_apart)}"
-    ]
+    low, high = format_ns(out.low_ns), format_ns(out.high_ns)
+    size = low if low == high else f"{low} to {high}"
+    lines = [f"{format_count(out.count)} outlier{'s' if out.count > 1 else ''} ({format_share(out.share)}), {size}:"]
     for episode in out.episodes[:EPISODES]:
         start, end = (format_ns(at - report.trace.start_ns) for at in (episode.start_ns, episode.end_ns))
         lines.append(f"  {format_count(episode.count)} from {start} to {end} into the recording")
     rest = len(out.episodes) - EPISODES
-    return [*lines, f"  and {rest:,} more episodes"] if rest > 0 else lines
+    more = [f"  and {rest:,} more episodes"] if rest > 0 else []
+    return [*lines, *more, *_because(out.sets_apart)]
 
 
 def _groups(groups: Sequence[Latency], whole: Latency) -> list[Any]:
@@ -169,5 +171,5 @@ def _group_row(one: Latency) -> tuple[str, ...]:
     )
 
 
-def _indented(what: Any) -> Padding:
-    return Padding(what, (0, 0, 0, 2))
+def _indented(what: Any, by: int = 2) -> Padding:
+    return Padding(what, (0, 0, 0, by))

@@ -80,7 +80,9 @@ def _quality(quality: Quality, report: Report) -> list[Any]:
 def _gaps(quality: Quality) -> str:
     parts = [] if quality.complete else ["incomplete recording"]
     if quality.lost:
-        parts.append(f"{format_count(quality.lost)} events lost; figures below miss them")
+        families = sorted({printable(window.family) for window in quality.lost_windows})
+        which = f" ({', '.join(families)})" if families else ""
+        parts.append(f"{format_count(quality.lost)} events lost{which}; the figures below miss them")
     return ", ".join(parts)
 
 

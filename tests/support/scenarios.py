@@ -14,7 +14,7 @@ def demonstration(seed: int, strangers: int = 0) -> TraceBuilder:
     Nine attempts are in the ten seconds, the first at 0.5 s, each about 50 ms long. `file-worker` reads and writes
     beside it, fast and slow, and looks for files that are not there; `strangers` are short processes at chance times.
     """
-    chance = np.random.default_rng(seed)
+    chance = np.random.RandomState(seed)  # whose numbers no version of numpy changes
     builder = TraceBuilder()
     for pid, ppid, comm in ((1, 0, "init"), (50, 1, "shell"), (123, 50, "supervise"), (124, 50, "file-worker")):
         builder.add("process", 0, pid=pid, tid=pid, ppid=ppid, comm=comm, start_ns=START_NS - SECOND_NS)
@@ -29,7 +29,7 @@ def demonstration(seed: int, strangers: int = 0) -> TraceBuilder:
     return builder
 
 
-def _attempt(builder: TraceBuilder, chance: np.random.Generator, at: float, pid: int) -> tuple[float, int]:
+def _attempt(builder: TraceBuilder, chance: np.random.RandomState, at: float, pid: int) -> tuple[float, int]:
     service, now = pid, at + 0.4 * MS
     for name in COMMANDS:
         pid += 1
@@ -52,7 +52,7 @@ def _process(
     builder.add("exit", begin + max(life, 400_000), **end, **who)
 
 
-def _work_on_files(builder: TraceBuilder, chance: np.random.Generator) -> None:
+def _work_on_files(builder: TraceBuilder, chance: np.random.RandomState) -> None:
     at = 0.0
     who = {"pid": 124, "tid": 124, "comm": "file-worker"}
     while at < 9.8 * SECOND_NS:
@@ -60,8 +60,8 @@ def _work_on_files(builder: TraceBuilder, chance: np.random.Generator) -> None:
         builder.add("open", round(at), path="/srv/worker.conf", ret=-2, duration_ns=round(chance.gamma(4, 500)), **who)
         for op, disk, shape in (("read", "sda", (11.5, 0.3)), ("write", "sdb", (15.5, 0.25))):
             device = chance.lognormal(*shape)
-            place = {"dev": 8 << 20 | (disk == "sdb"), "disk": disk, "request": int(chance.integers(0, 4)), "op": op}
-            place |= {"sector": int(chance.integers(0, 1000)) * 8, "bytes": 4096, "flags": 2048}
+            place = {"dev": 8 << 20 | (disk == "sdb"), "disk": disk, "request": int(chance.randint(0, 4)), "op": op}
+            place |= {"sector": int(chance.randint(0, 1000)) * 8, "bytes": 4096, "flags": 2048}
             issue = round(at + chance.gamma(3, 2000))
             builder.add("block_start", round(at), **place, **who)
             builder.add("block_issue", issue, **place, **who)

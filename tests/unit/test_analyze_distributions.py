@@ -145,9 +145,12 @@ def test_outliers_beyond_a_gap(outliers):
         assert apart(values, threshold).sum() == outliers
 
 
-def test_more_than_half_a_percent_is_no_outlier():
-    values = np.concatenate([np.random.default_rng(1).lognormal(13, 0.5, 990), np.full(10, 5e8)]).astype(np.int64)
-    assert outlier_threshold(values) is None
+@pytest.mark.parametrize(
+    ("count", "slow", "are"), [(10_000, 60, False), (10_000, 45, True), (500, 10, True), (300, 10, False)]
+)
+def test_more_than_a_few_are_no_outliers(count, slow, are):
+    values = np.concatenate([np.random.default_rng(1).lognormal(13, 0.5, count - slow), np.full(slow, 5e8)])
+    assert (outlier_threshold(values.astype(np.int64)) is not None) == are
 
 
 def test_outliers_of_one_stall_are_one_episode():
