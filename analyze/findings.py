@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracekit.analyze.blocks import BlockIO
-from tracekit.analyze.columns import NULL
+from tracekit.analyze.columns import NULL, Ints
 from tracekit.analyze.events import Events
+from tracekit.analyze.opens import Opens
 from tracekit.analyze.patterns import parent_name
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Finding, Latency, Mode, Pattern, SetsApart
@@ -24,6 +25,7 @@ METRICS = {
 _EVENTS = {"exec": "process starts", "open": "opens", "block_start": "I/O"}
 _MANY_FAILED = 20
 _FAILED_SHARE = 0.3
+_SAME_PATH = 0.2
 _QUEUE_RATIO = 3
 _WORTH_NS = 1_000_000
 Evidence = dict[str, int | float | str | None]
@@ -176,19 +178,23 @@ def _queueing(whole: dict[str, Latency]) -> Iterator[_Found]:
 
 
 def _of_failures(events: Events, patterns: tuple[Pattern, ...]) -> Iterator[_Found]:
-    lives, opens = events.lives, events.opens
     told = {name for pattern in patterns for name in (*pattern.failing, *pattern.scope.values())}
-    failed = np.flatnonzero(opens.failed)
-    for name, rows in list(busiest(opens.comm[failed]))[:3]:
-        tried = int((opens.comm.codes == opens.comm.codes[failed[rows[0]]]).sum())
-        if len(rows) >= _MANY_FAILED and len(rows) >= _FAILED_SHARE * tried:
-            mine = failed[rows]
-            path, often = next((n, len(r)) for n, r in busiest(opens.path[mine]))
-            why = ", ".join(failures(opens.ret[mine], opens.answered[mine]))
-            title = f"{format_count(len(rows))} of {format_count(tried)} opens by {name} fail ({why})"
-            detail = f"The most frequent path, {format_count(often)} times: {path}."
-            yield _Found(30, "failed_opens", title, detail, {"comm": name, "failed": len(rows), "opens": tried})
-    yield from _failed_processes(lives, told)
+    failed = np.flatnonzero(events.opens.failed)
+    for name, rows in list(busiest(events.opens.comm[failed]))[:3]:
+        yield from _failed_opens(name, failed[rows], events.opens)
+    yield from _failed_processes(events.lives, told)
+
+
+def _failed_opens(name: str, rows: Ints, opens: Opens) -> Iterator[_Found]:
+    tried = int((opens.comm.codes == opens.comm.codes[rows[0]]).sum())
+    path, often = next((path, len(same)) for path, same in busiest(opens.path[rows]))
+    # Failures that are spread over many folders are a search, as every program does it that starts.
+    if len(rows) < max(_MANY_FAILED, _FAILED_SHARE * tried) or often < _SAME_PATH * len(rows):
+        return
+    why = ", ".join(failures(opens.ret[rows], opens.answered[rows]))
+    title = f"{format_count(len(rows))} of {format_count(tried)} opens by {name} fail ({why})"
+    detail = f"The most frequent path, {format_count(often)} times: {path}."
+    yield _Found(30, "failed_opens", title, detail, {"comm": name, "failed": len(rows), "opens": tried})
 
 
 def _failed_processes(lives: Lives, told: set[str]) -> Iterator[_Found]:

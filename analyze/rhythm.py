@@ -20,6 +20,8 @@ CHANCE = (0.012, 0.045, 0.09, 0.13, 0.185, 0.21, MAX_VARIATION)
 #: The same, once in 1,000: for bursts whose events are many, which are evidence themselves.
 CHANCE_OF_BURSTS = (0.033, 0.094, 0.16, 0.21, MAX_VARIATION)
 MANY = 5
+#: Chance has many scales at which to cluster a few events: then regularity must be so much greater.
+FEW_SHARE = 0.5
 #: A pause is at least so many times as long as any distance within a burst.
 MIN_CONTRAST = 3
 #: Of scales that explain the events alike, up to this part, the one with the most regular bursts is taken.
@@ -179,7 +181,7 @@ def is_regular(periods: Ints, burst_size: int = 1) -> bool:
     """Whether distances are more alike than chance makes them: by the robust and by the plain variation."""
     median = float(np.median(periods))
     limits = CHANCE if burst_size < MANY else CHANCE_OF_BURSTS
-    limit = limits[min(len(periods) - 3, len(limits) - 1)]
+    limit = limits[min(len(periods) - 3, len(limits) - 1)] * (FEW_SHARE if 1 < burst_size < MANY else 1)
     if median <= 0 or robust_deviation(periods) > limit * median:
         return False
     return bool(np.std(periods) <= limit * np.mean(periods))

@@ -158,10 +158,15 @@ def _groups(groups: Sequence[Latency], whole: Latency) -> list[Any]:
     return [_indented(table), *more]
 
 
+def _by(one: Latency) -> str:
+    name = printable(one.group["comm"], 24)
+    return f"by {name}" if one.metric.startswith("block") else name
+
+
 def _group_row(one: Latency) -> tuple[str, ...]:
     major = sum(not mode.minor for mode in one.modes)
     return (
-        printable(" ".join(one.group.values()), 24),
+        printable(" ".join(one.group.values()), 24) if "comm" not in one.group else _by(one),
         format_count(one.count),
         format_ns(one.p50_ns),
         format_ns(one.p99_ns),
