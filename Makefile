@@ -24,6 +24,7 @@ lint: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy demo/workload.py sample_traces/make.py
 	$(BIN)/lint-imports --no-logo
 
 setup: system .venv/.installed
