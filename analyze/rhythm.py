@@ -6,6 +6,7 @@ of bursts that drown in a background, and the bursts are then looked for where i
 Regularity that chance may give to few distances does not count: the fewer, the more regular they must be.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -19,9 +20,14 @@ MAX_VARIATION = 0.25
 CHANCE = (0.012, 0.045, 0.09, 0.13, 0.185, 0.21, MAX_VARIATION)
 #: The same, once in 1,000: for bursts whose events are many, which are evidence themselves.
 CHANCE_OF_BURSTS = (0.033, 0.094, 0.16, 0.21, MAX_VARIATION)
-MANY = 5
+#: Bursts of at most so many events.
+FEW = 5
 #: Chance has many scales at which to cluster a few events: then regularity must be so much greater.
 FEW_SHARE = 0.5
+#: ... and nearly all events must belong to them. A group with much else in it is looked at in parts.
+MIN_EXCESS_OF_FEW = 0.7
+#: Of single events at equal distances, the part that may have another one beside it.
+MAX_TWINS = 0.1
 #: A pause is at least so many times as long as any distance within a burst.
 MIN_CONTRAST = 3
 #: Of scales that explain the events alike, up to this part, the one with the most regular bursts is taken.
@@ -130,43 +136,81 @@ def _regular(times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, en
     """The rhythm of these bursts if it is one."""
     if len(first) < MIN_CYCLES:
         return None
-    begin, end = times[first], times[last]
-    head_cut, tail_cut = begin[0] - start_ns <= scale, end_ns - end[-1] <= scale
-    periods = np.diff(begin)[1 if head_cut else 0 :]
-    if len(periods) < MIN_CYCLES - 1 or np.std(periods) > MAX_VARIATION * np.mean(periods):
-        return None  # cheap, and true of nearly all scales
-    size = last - first + 1
-    if not is_regular(periods, int(np.median(size))):
-        return None
-    pauses = begin[1:] - end[:-1]
-    if np.median(pauses) < MIN_CONTRAST * np.diff(times[: last[-1] + 1])[_inner(first, last)].max(initial=0):
-        return None
-    whole = np.ones(len(first), dtype=np.bool_)
-    whole[0], whole[-1] = not head_cut, not tail_cut
-    period, lengths = float(np.median(periods)), (end - begin)[whole]
-    length = float(np.median(lengths))
-    inside = int((end - begin).sum())
-    background = (len(times) - size.sum()) / max(end_ns - start_ns - inside, 1)
-    if not _alike(lengths / period, size[whole]) or size.sum() - len(size) < MIN_DENSITY * background * inside:
-        return None
-    return Rhythm(
-        first,
-        last,
-        whole,
-        round(period),
-        round(float(np.median(pauses))),
-        int(np.sort(size[whole])[int(whole.sum()) // 2] - round(background * length)),
-        round(length),
-        round(robust_deviation(periods) / period, 6),
-        float(size.sum() - 2 * background * (inside + 2 * scale * len(first))),
-        float((np.std(periods) + np.std(lengths)) / period),
-        keeps_clock(begin[1:] if head_cut else begin, end[1:] if head_cut else end),
-    )
+    bursts = _Bursts(times, first, last, scale, start_ns, end_ns)
+    return bursts.rhythm() if bursts.are_regular() and bursts.are_alike() and bursts.stand_out() else None
 
 
-def _alike(lengths: Floats, sizes: Ints) -> bool:
-    """Whether bursts (lengths in periods) are like each other, as the clusters of chance are not."""
-    return bool(np.std(lengths) <= MAX_LENGTH_DEVIATION and np.std(sizes) <= MAX_SIZE_VARIATION * np.mean(sizes))
+class _Bursts:
+    """Candidates for bursts, and whether they deserve the name."""
+
+    def __init__(self, times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, end_ns: int) -> None:
+        self.times, self.first, self.last, self.scale = times, first, last, scale
+        self.begin, self.end = times[first], times[last]
+        self.size = last - first + 1
+        self.head_cut = bool(self.begin[0] - start_ns <= scale)
+        self.tail_cut = bool(end_ns - self.end[-1] <= scale)
+        self.periods = np.diff(self.begin)[1 if self.head_cut else 0 :]
+        self.duration_ns = end_ns - start_ns
+
+    @functools.cached_property
+    def whole(self) -> Bools:
+        whole = np.ones(len(self.first), dtype=np.bool_)
+        whole[0], whole[-1] = not self.head_cut, not self.tail_cut
+        return whole
+
+    @functools.cached_property
+    def inside(self) -> int:
+        return int((self.end - self.begin).sum())
+
+    @functools.cached_property
+    def background(self) -> float:
+        """Events in a nanosecond outside of bursts."""
+        return float((len(self.times) - self.size.sum()) / max(self.duration_ns - self.inside, 1))
+
+    @functools.cached_property
+    def excess(self) -> float:
+        return float(self.size.sum() - 2 * self.background * (self.inside + 2 * self.scale * len(self.first)))
+
+    def are_regular(self) -> bool:
+        # The plain variation first: it is cheap, and too great at nearly all scales.
+        if len(self.periods) < MIN_CYCLES - 1 or np.std(self.periods) > MAX_VARIATION * np.mean(self.periods):
+            return False
+        return is_regular(self.periods, int(np.median(self.size)))
+
+    def are_alike(self) -> bool:
+        """Whether bursts are like each other in length and size, as the clusters of chance are not."""
+        size, length = self.size[self.whole], (self.end - self.begin)[self.whole] / np.median(self.periods)
+        if np.median(size) == 1:
+            return bool((size > 1).sum() <= MAX_TWINS * len(size))
+        return bool(np.std(length) <= MAX_LENGTH_DEVIATION and np.std(size) <= MAX_SIZE_VARIATION * np.mean(size))
+
+    def stand_out(self) -> bool:
+        """Whether pauses are longer than any distance within, and events much denser than around."""
+        steps = np.diff(self.times[: self.last[-1] + 1])[_inner(self.first, self.last)]
+        if np.median(self.begin[1:] - self.end[:-1]) < MIN_CONTRAST * steps.max(initial=0):
+            return False
+        if 1 < np.median(self.size) <= FEW and self.excess < MIN_EXCESS_OF_FEW * len(self.times):
+            return False
+        return bool(self.size.sum() - len(self.size) >= MIN_DENSITY * self.background * self.inside)
+
+    def rhythm(self) -> Rhythm:
+        period, lengths = float(np.median(self.periods)), (self.end - self.begin)[self.whole]
+        length = float(np.median(lengths))
+        size = int(np.sort(self.size[self.whole])[int(self.whole.sum()) // 2])
+        known = slice(1 if self.head_cut else 0, None)
+        return Rhythm(
+            first=self.first,
+            last=self.last,
+            whole=self.whole,
+            period_ns=round(period),
+            pause_ns=round(float(np.median(self.begin[1:] - self.end[:-1]))),
+            burst_size=max(size - round(self.background * length), 1),
+            burst_duration_ns=round(length),
+            jitter=round(robust_deviation(self.periods) / period, 6),
+            excess=self.excess,
+            variation=float((np.std(self.periods) + np.std(lengths)) / period),
+            clock=keeps_clock(self.begin[known], self.end[known]),
+        )
 
 
 def _inner(first: Ints, last: Ints) -> Bools:
@@ -180,8 +224,8 @@ def _inner(first: Ints, last: Ints) -> Bools:
 def is_regular(periods: Ints, burst_size: int = 1) -> bool:
     """Whether distances are more alike than chance makes them: by the robust and by the plain variation."""
     median = float(np.median(periods))
-    limits = CHANCE if burst_size < MANY else CHANCE_OF_BURSTS
-    limit = limits[min(len(periods) - 3, len(limits) - 1)] * (FEW_SHARE if 1 < burst_size < MANY else 1)
+    limits = CHANCE if burst_size <= FEW else CHANCE_OF_BURSTS
+    limit = limits[min(len(periods) - 3, len(limits) - 1)] * (FEW_SHARE if 1 < burst_size <= FEW else 1)
     if median <= 0 or robust_deviation(periods) > limit * median:
         return False
     return bool(np.std(periods) <= limit * np.mean(periods))

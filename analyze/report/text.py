@@ -23,7 +23,7 @@ def to_text(report: Report, width: int = 80, color: bool = False) -> str:
 
     Args:
         width: at least 60.
-        color: with the escape sequences of a terminal; NO_COLOR in the environment overrules it.
+        color: with the escape sequences of a terminal.
     """
     out = io.StringIO()
     console = Console(

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -291,6 +292,14 @@ def test_strict(tmp_path, lost, complete, strict, code):
     result = CliRunner().invoke(command, arguments, standalone_mode=False)
     assert result.return_value == code
     assert result.output.startswith("Report of ")
+
+
+def test_colour_changes_nothing_else(tmp_path):
+    result = analyze(everything().trace(tmp_path / "t"))
+    coloured = to_text(result, color=True)
+    assert "\x1b[1m" in coloured
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in plain.splitlines()] == to_text(result).splitlines()
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -1,5 +1,6 @@
 """`tracekit report`: what a recording means."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -32,5 +33,5 @@ def report(trace: Path, style: str, strict: bool) -> int:
 
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns if terminal else DEFAULT_WIDTH
-        click.echo(to_text(result, width=width, color=terminal))
+        click.echo(to_text(result, width=width, color=terminal and not os.environ.get("NO_COLOR")))
     return INCOMPLETE if strict and not result.quality.whole else 0
