@@ -307,3 +307,18 @@ def test_no_line_is_wider_than_asked(tmp_path, width):
     text = to_text(analyze(demonstration(seed=2, strangers=40).trace(tmp_path / "t")), width=width)
     assert max(len(line) for line in text.splitlines()) <= width
     assert "…" not in text
+
+
+def test_when_it_was_recorded_changes_nothing_else(tmp_path):
+    first, second = demonstration(seed=3), demonstration(seed=3)
+    later = 86_400 * SECOND_NS
+    second.start_ns += later
+    for row in second.rows:
+        row["ts_ns"] += later
+        if row.get("start_ns") is not None:
+            row["start_ns"] += later
+    here, there = (analyze(builder.trace(tmp_path / str(at))) for at, builder in enumerate((first, second)))
+    assert here.latency == there.latency
+    assert here.workload == there.workload
+    assert here.findings == there.findings
+    assert [one.sentence for one in here.patterns] == [one.sentence for one in there.patterns]
