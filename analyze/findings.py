@@ -127,7 +127,8 @@ def _modes(one: Latency) -> Iterator[_Found]:
     modes = [mode for mode in one.modes if not mode.minor]
     if len(modes) < 2 or modes[-1].peak_ns < _WORTH_NS / 10:
         return
-    parts = " and ".join(f"{_range(mode.low_ns, mode.high_ns)} ({format_share(mode.share)})" for mode in modes)
+    ranges = [f"{_range(mode.low_ns, mode.high_ns)} ({format_share(mode.share)})" for mode in modes]
+    parts = f"{', '.join(ranges[:-1])} and {ranges[-1]}"
     verb = "has" if one.metric.startswith("block") else "have"
     title = f"{_capital(METRICS[one.metric])} {verb} {len(modes)} modes: {parts}{_told_apart(modes)}"
     evidence: Evidence = {"metric": one.metric, "modes": len(modes), "peak_ns": modes[-1].peak_ns}
@@ -150,7 +151,12 @@ def _range(low_ns: int, high_ns: int) -> str:
 
 
 def _mode_reasons(modes: list[Mode]) -> str:
-    told = [f"The mode at {format_ns(mode.peak_ns)}: {text}" for mode in modes if (text := _reasons(mode.sets_apart))]
+    """What sets apart the slower modes: the first one is what is usual."""
+    told = [
+        f"The mode at {format_ns(mode.peak_ns)}: {text[0].lower()}{text[1:]}"
+        for mode in modes[1:]
+        if (text := _reasons(mode.sets_apart[:2]))
+    ]
     return " ".join(told)
 
 

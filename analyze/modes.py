@@ -107,7 +107,8 @@ def _smooth(mass: Floats, width: float) -> Floats:
 def _hills(density: Floats, grid: Floats, below: Floats, bandwidth: float) -> tuple[Hill, ...]:
     # A peak of smoothed mass stands for this many steps' worth of independent values.
     window = 2 * np.sqrt(np.pi) * bandwidth * STEPS_PER_OCTAVE
-    peaks = _persistent(density, window)
+    saddles = _persistent(density, window)
+    peaks = sorted(saddles)
     cuts = [0, *(_lowest(density, a, b) for a, b in itertools.pairwise(peaks)), len(density)]
     total = below[-1]
     hills = []
@@ -115,8 +116,7 @@ def _hills(density: Floats, grid: Floats, below: Floats, bandwidth: float) -> tu
         left, right = cuts[index], cuts[index + 1]
         count = round(below[right]) - round(below[left])
         share = count / total
-        saddle = max(density[left] if left else 0.0, density[right] if right < len(density) else 0.0)
-        minor = bool(density[peak] < MAJOR_RATIO * saddle or share < MAJOR_SHARE)
+        minor = bool(density[peak] < MAJOR_RATIO * saddles[peak] or share < MAJOR_SHARE)
         if share < MIN_SHARE:
             continue
         low, high = _extent(density, grid, peak, left, right)
@@ -126,17 +126,17 @@ def _hills(density: Floats, grid: Floats, below: Floats, bandwidth: float) -> tu
     return tuple(hills)
 
 
-def _persistent(density: Floats, window: float) -> list[int]:
-    """Positions of the peaks that stand out, from left to right: 0-dimensional persistence, highest first."""
+def _persistent(density: Floats, window: float) -> dict[int, float]:
+    """The peaks that stand out, each with its saddle to a higher one: 0-dimensional persistence, highest first."""
     rises = np.diff(density, prepend=0.0, append=0.0)
     tops = np.flatnonzero((rises[:-1] > 0) & (rises[1:] <= 0))
-    kept: list[int] = []
+    kept: dict[int, float] = {}
     for top in tops[np.argsort(-density[tops], kind="stable")]:
         sides = [density[min(top, other) : max(top, other) + 1].min() for other in kept]
         saddle = max(sides, default=0.0)
         if _stands_out(density, int(top), float(saddle), window):
-            kept.append(int(top))
-    return sorted(kept)
+            kept[int(top)] = float(saddle)
+    return kept
 
 
 def _stands_out(density: Floats, top: int, saddle: float, window: float) -> bool:

@@ -125,6 +125,17 @@ def test_two_modes_are_found_where_they_are(count, share):
         assert hills[0].count + hills[1].count == len(values)
 
 
+def test_a_shoulder_does_not_make_the_highest_peak_minor():
+    """Two near hills that overlap, and a small one far away: the highest is a mode whatever stands beside it."""
+    chance = np.random.default_rng(1)
+    parts = [(1.8, 0.2, 8000), (3.6, 0.35, 13_000), (350, 0.2, 500)]
+    values = np.concatenate([chance.lognormal(np.log(at * US), width, count) for at, width, count in parts])
+    hills = find_modes(Histogram.of(values.astype(np.int64)))
+    highest = max(hills, key=lambda hill: hill.count)
+    assert not highest.minor
+    assert [hill.minor for hill in hills][-1] is False
+
+
 def test_little_data_says_nothing():
     values = np.arange(1, 50) * MS
     assert find_modes(Histogram.of(values)) == ()
