@@ -1,5 +1,7 @@
 """The capture agent: attaches the probes, drains their rings into the journal, and writes the trace at the end."""
 
+import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -7,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pyarrow as pa
 
 from tracekit import __version__
 from tracekit.capture import host
@@ -16,13 +20,15 @@ from tracekit.capture.journal import JournalReader, JournalWriter, check_leftove
 from tracekit.capture.loading import find_out
 from tracekit.capture.session import Session
 from tracekit.errors import TracekitError, UsageError
-from tracekit.metadata import Clock, Counters, Metadata
+from tracekit.metadata import Anchor, Clock, Counters, Metadata
 from tracekit.schema import RECORDED_FAMILIES
+from tracekit.text import decode
 from tracekit.units import SECOND_NS
 from tracekit.writer import check_output
 
 # How long a command may go on after it was asked to end.
 _GRACE_NS = 5 * SECOND_NS
+_LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,16 @@ class Stop:
     """Asks a recording to end, from a signal handler or another thread.
 
     Attributes:
-        number: of the signal that asked for it; 0: nobody has.
+        times: how often it was asked.
+        number: of the signal that asked for it last.
     """
 
+    times: int = 0
     number: int = 0
 
     def request(self, number: int = signal.SIGTERM) -> None:
-        """End the recording soon."""
+        """End the recording soon; asked again, do not wait for the command."""
+        self.times += 1
         self.number = number
 
 
@@ -115,42 +124,62 @@ def record(
     attached, notes = attach(options.backend, options.families, facts, options.ring_bytes)
     try:
         began = host.anchor()
-        metadata = Metadata(
-            tool_version=__version__,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            duration_ns=0,
-            backend=attached.backend,
-            events=options.families,
-            clock=Clock(resolution_ns=host.clock_resolution_ns(), anchors=(began,)),
-            disks=host.disks(),
-            command=options.command or None,
-            **host.facts(),
-        )
-        journal = JournalWriter(options.output, metadata, options.force)
+        running = host.running_processes(began.boot_ns)
+        journal = _journal(options, attached.backend, began)
         try:
-            with Session(attached, facts, journal, began.boot_ns) as session:
+            with Session(attached, facts, journal, began.boot_ns, running) as session:
                 on_start(attached.backend, notes)
-                command = _Command(options.command)
-                _run(session, began.boot_ns, options.duration_ns, command, stop, on_progress)
+                command = _start(options.command, journal)
+                try:
+                    _run(session, began.boot_ns, options.duration_ns, command, stop, on_progress)
+                except BaseException:
+                    command.end()
+                    raise
         except OSError as error:
             raise _interrupted(options.output, error) from error
         finally:
             journal.close()
     finally:
         attached.close()
+    return Summary(_finish(options), command.wait(stop))
+
+
+def _journal(options: RecordOptions, backend: str, began: Anchor) -> JournalWriter:
+    metadata = Metadata(
+        tool_version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        duration_ns=0,
+        backend=backend,
+        events=options.families,
+        clock=Clock(resolution_ns=host.clock_resolution_ns(), anchors=(began,)),
+        disks=host.disks(),
+        command=tuple(decode(os.fsencode(argument)) for argument in options.command) or None,
+        **host.facts(),
+    )
+    try:
+        return JournalWriter(options.output, metadata, options.force)
+    except OSError as error:
+        raise TracekitError(
+            f"the journal {journal_path(options.output)} cannot be made: {error.strerror}; "
+            "choose another output with -o"
+        ) from None
+
+
+def _finish(options: RecordOptions) -> Metadata:
+    """Journal to trace."""
     reader = JournalReader(journal_path(options.output))
     try:
-        written = write_trace(reader, options.output, complete=True)
-    except OSError as error:
+        return write_trace(reader, options.output, complete=True, force=options.force)
+    except (OSError, pa.ArrowException) as error:
         raise _interrupted(options.output, error) from error
     finally:
         reader.close()
-    return Summary(written, command.wait())
 
 
-def _interrupted(output: Path, error: OSError) -> TracekitError:
+def _interrupted(output: Path, error: Exception) -> TracekitError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
     return TracekitError(
-        f"recording ended early: {error.strerror or error}; what was recorded is kept in {journal_path(output)}: "
+        f"recording ended early: {reason}; what was recorded is kept in {journal_path(output)}: "
         f"when that is mended, type 'tracekit recover {output}'"
     )
 
@@ -182,9 +211,9 @@ def _run(
     end_ns = None if duration_ns is None else began_ns + duration_ns
     while not command.ended():
         now_ns = host.boot_ns()
-        if stop.number and (end_ns is None or not command.asked):
+        if stop.times > command.asked:
             command.ask(stop.number)
-            end_ns = now_ns + (_GRACE_NS if command.runs() else 0)
+            end_ns = now_ns + (_GRACE_NS if command.runs() and command.asked == 1 else 0)
         if end_ns is not None and now_ns >= end_ns:
             break
         session.wait(None if end_ns is None else end_ns - now_ns)
@@ -196,13 +225,21 @@ def _run(
     session.end()
 
 
+def _start(arguments: tuple[str, ...], journal: JournalWriter) -> "_Command":
+    try:
+        return _Command(arguments)
+    except OSError as error:
+        journal.discard()
+        raise UsageError(f"the command {arguments[0]!r} cannot be executed: {error.strerror}") from None
+
+
 class _Command:
     """The command that is recorded, if there is one."""
 
     def __init__(self, arguments: tuple[str, ...]) -> None:
         # Looked up here, so that the trace does not begin with failing execs all along PATH.
         self._process = subprocess.Popen(arguments, executable=shutil.which(arguments[0])) if arguments else None
-        self.asked = False
+        self.asked = 0
 
     def runs(self) -> bool:
         """Whether there is a command and it has not ended."""
@@ -213,16 +250,34 @@ class _Command:
         return self._process is not None and self._process.poll() is not None
 
     def ask(self, number: int) -> None:
-        """Ask it to end. An interrupt from the keyboard has reached it already."""
-        self.asked = True
-        if self._process is not None and number != signal.SIGINT and self.runs():
-            self._process.send_signal(number)
+        """Ask it to end: first as we were asked, then more firmly. An interrupt from the keyboard reaches it anyway."""
+        self.asked += 1
+        firmer = {1: number, 2: signal.SIGTERM}.get(self.asked, signal.SIGKILL)
+        if self._process is not None and firmer != signal.SIGINT:
+            self._process.send_signal(firmer)
 
-    def wait(self) -> int:
-        """Wait for its end; its exit code as a shell tells it, 0 if there was no command."""
+    def end(self) -> None:
+        """End it: the recording has failed."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_GRACE_NS / SECOND_NS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def wait(self, stop: Stop) -> int:
+        """Wait for its end, and pass on each further wish to stop. A recording for a limited time leaves it alone.
+
+        Returns:
+            Its exit code as a shell tells it; 0 if there is no command.
+        """
         if self._process is None:
             return 0
-        if self.asked and self.runs():
-            self._process.terminate()
-        code = self._process.wait()
+        while self.runs():
+            if stop.times > self.asked:
+                self.ask(stop.number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LOOK_EVERY_S)
+        code = self._process.returncode
         return code if code >= 0 else 128 - code

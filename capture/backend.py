@@ -44,7 +44,7 @@ def attach(
             return core.attach(families, facts, ring_bytes), facts.notes
         except UnsupportedError as error:
             if backend == "core":
-                raise
+                raise UnsupportedError(f"{error}; try --backend bcc") from None
             why_not_core = str(error)
     try:
         attached = bcc.attach(families, facts, ring_bytes)

@@ -49,8 +49,12 @@ def attach(families: tuple[str, ...], facts: KernelFacts, ring_bytes: dict[str, 
         maps = {}
         for kind, name, key_bytes, value_bytes, entries, flags in _MAP.findall(source):
             count = sizes.get(name, int(entries))
-            maps[name] = kernel.create_map(kind, int(key_bytes), int(value_bytes), count, kernel.MAP_FLAGS[flags])
-            undo.callback(os.close, maps[name])
+            try:
+                made = kernel.create_map(kind, int(key_bytes), int(value_bytes), count, kernel.MAP_FLAGS[flags])
+            except OSError as error:
+                raise UnsupportedError(f"the kernel refuses the map {name}: {error.strerror}") from None
+            maps[name] = made
+            undo.callback(os.close, made)
         program = _compiled(bcc, source, _macros(facts, maps))
         undo.callback(program.cleanup)
         links = Links()
@@ -105,11 +109,6 @@ def _flattened(name: str) -> str:
 
 def _macros(facts: KernelFacts, maps: dict[str, int]) -> list[str]:
     """What the sources need to know, as compiler flags: see bpf/loader.h."""
-    if facts.btf is None:
-        raise UnsupportedError(
-            "the kernel has no BTF (/sys/kernel/btf/vmlinux), without which the places of its fields are not known: "
-            "boot a kernel built with CONFIG_DEBUG_INFO_BTF"
-        )
     macros = {"TK_BCC": 1}
     macros |= {f"CONFIG_{name}": value for name, value in facts.config.items()}
     macros |= {f"FD_{name}": descriptor for name, descriptor in maps.items()}

@@ -48,18 +48,25 @@ class Btf:
         except struct.error:
             magic = 0
         if magic != 0xEB9F:
-            raise UnsupportedError(f"{VMLINUX} is not in a format that tracekit reads: use --backend core")
+            raise UnsupportedError(f"{VMLINUX} is not in a format that tracekit reads")
         self._types = memoryview(raw)[header + type_at : header + type_at + type_bytes]
         self._strings = raw[header + string_at : header + string_at + string_bytes]
         self._at = self._walk()
 
     @classmethod
-    def of_kernel(cls) -> "Btf | None":
-        """The running kernel's, or None where it has none."""
+    def of_kernel(cls) -> "Btf":
+        """The running kernel's.
+
+        Raises:
+            UnsupportedError: it has none.
+        """
         try:
             return cls(VMLINUX.read_bytes())
         except OSError:
-            return None
+            raise UnsupportedError(
+                f"this kernel has no BTF ({VMLINUX}), which tells where its fields are: "
+                "boot a kernel built with CONFIG_DEBUG_INFO_BTF"
+            ) from None
 
     def _walk(self) -> list[int]:
         """Byte positions of all types; type ids count from 1."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.capture import btf, kernel, wire
+from tracekit.capture import kernel, wire
 from tracekit.capture.loading import Attached, KernelFacts, Links
 from tracekit.capture.probes import RINGS, Probe
 from tracekit.errors import UnsupportedError
@@ -42,8 +41,6 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 def unavailable() -> str | None:
     """Why this loader cannot be used on this machine; None if it can be tried."""
-    if not btf.VMLINUX.exists():
-        return f"the kernel has no BTF ({btf.VMLINUX})"
     try:
         ctypes.CDLL(_LIBRARY)
     except OSError:
@@ -115,7 +112,10 @@ class _Library:
         result = self.call(name, *arguments)
         if result is None or (_FUNCTIONS[name][0] is _INT and result < 0):
             code = ctypes.get_errno() or -(result or 0)
-            raise UnsupportedError(f"{doing} failed: {os.strerror(code)} ({self._warning}); try --backend bcc")
+            reason = ctypes.create_string_buffer(128)
+            self._functions.libbpf_strerror(code, reason, ctypes.c_size_t(128))
+            said = f" ({self._warning})" if self._warning else ""
+            raise UnsupportedError(f"{doing} failed: {reason.value.decode()}{said}")
         return result
 
 
@@ -136,7 +136,10 @@ class _Object:
         sizes[f"{self.family}_counters"] = kernel.possible_cpus()
         for name, entries in sizes.items():
             self._library.check(f"sizing {name}", "bpf_map__set_max_entries", self._find(name), entries)
-        config = np.array([tuple(facts.config.values())], dtype=wire.CONFIG).tobytes()
+        values = np.zeros(1, wire.CONFIG)
+        for name, value in facts.config.items():
+            values[name] = value
+        config = values.tobytes()
         self._library.check("setting up", "bpf_map__set_initial_value", self._find(".rodata"), config, len(config))
         self._choose({probe.function for probe in facts.probes[self.family]})
         self._library.check(f"loading the {self.family} programs", "bpf_object__load", self._object)

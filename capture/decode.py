@@ -1,5 +1,7 @@
 """From ring bytes to Arrow record batches, in bulk: no Python code runs per event for block and open events."""
 
+import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +24,7 @@ _PASSTHROUGH = np.uint32(34)  # REQ_OP_DRV_IN and above: commands to the driver,
 
 # errno of each blk_status_t, by its number in include/linux/blk_types.h. From 14 on the numbers differ between
 # kernels; those are EIO here, which is also what the kernel makes of a status that it does not know.
-_EIO = 5
+_EINTR, _EIO = 4, 5
 _ERRNO_OF_STATUS = np.array([0, 95, 110, 28, 67, 121, 52, 61, 84, 12, 5, 78, 11, 16], dtype=np.int32)
 
 
@@ -55,9 +57,10 @@ def strings(fields: npt.NDArray[np.uint8]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(codes, _texts(fields[where]))
 
 
+@functools.cache
 def _hash_factors(count: int) -> npt.NDArray[np.uint64]:
-    """Odd numbers, the same in each run."""
-    return np.random.default_rng(20).integers(0, 2**64, size=count, dtype=np.uint64, endpoint=False) | np.uint64(1)
+    """Odd numbers that nobody knows: else a process could make up a name that passes for another."""
+    return np.frombuffer(os.urandom(8 * count), np.uint64) | np.uint64(1)
 
 
 def _texts(fields: npt.NDArray[np.uint8]) -> pa.Array:
@@ -123,7 +126,7 @@ def open_batch(records: Records, names: Names) -> pa.RecordBatch:
         "uid": records["uid"],
         "cgroup": _looked_up(records["cgroup"], names.cgroup),
         "path": _paths(records),
-        "ret": records["ret"],
+        "ret": _returned(records["ret"]),
         "duration_ns": records["duration_ns"].astype(np.int64),
         "flags": records["flags"],
         "mode": records["mode"],
@@ -132,12 +135,18 @@ def open_batch(records: Records, names: Names) -> pa.RecordBatch:
     return _batch("open", columns, len(records))
 
 
+def _returned(ret: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """What a call returned. A signal ends a call with a code of the kernel's own (ERESTARTSYS and its like), and the
+    call is then begun again or returns EINTR: to whoever waits, it was interrupted."""
+    return np.where((ret <= -512) & (ret >= -516), -_EINTR, ret).astype(np.int32)
+
+
 def _paths(records: Records) -> pa.DictionaryArray:
     path = records["path"]
     if records.dtype == wire.OPEN_LONG:
         path = np.where(np.arange(wire.PATH_BYTES) < records["path_bytes"][:, None], path, np.uint8(0))
     texts = strings(path)
-    unread = records["path_bytes"] == 0
+    unread = records["path_bytes"] == 0  # a path that is not there; an empty one has its terminator
     if not unread.any():
         return texts
     return pa.DictionaryArray.from_arrays(pa.array(texts.indices.to_numpy(), mask=unread), texts.dictionary)
@@ -153,12 +162,14 @@ class BlockDecoder:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._slots: dict[int, int] = {}
+        self._flushing = np.zeros(0, dtype=np.bool_)  # of each slot, whether its request began as a flush
 
     def batch(self, records: Records) -> pa.RecordBatch:
         """Records of the ring, as rows."""
         start = records["event"] == wire.BLOCK_EVENTS.index("block_start")
         complete = records["event"] == wire.BLOCK_EVENTS.index("block_complete")
-        operation = _operation(records)
+        slots = self._slot(records["request"])
+        operation = self._operation(records, slots)
         columns = _common(records) | {
             "event": _coded(records["event"], wire.BLOCK_EVENTS),
             "cgroup": _looked_up(np.where(start, records["cgroup"], 0), self._names.cgroup),
@@ -166,7 +177,7 @@ class BlockDecoder:
             "flags": records["flags"],
             "dev": records["dev"],
             "disk": _looked_up(records["dev"], self._names.disk),
-            "request": self._slot(records["request"]),
+            "request": slots,
             "sector": _nulls_where(records["sector"], (operation == _FLUSH) | (operation >= _PASSTHROUGH)),
             "bytes": records["bytes"],
             "op": _looked_up(operation, self._names.operation),
@@ -178,11 +189,25 @@ class BlockDecoder:
         slots = [self._slots.setdefault(int(address), len(self._slots)) for address in addresses[where]]
         return np.array(slots, dtype=np.uint32)[codes]
 
+    def _operation(self, records: Records, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        """The request's operation. A flush enters the block layer as a write of nothing (blkdev_issue_flush).
 
-def _operation(records: Records) -> npt.NDArray[np.uint32]:
-    """The request's operation. A flush enters the block layer as a write of nothing (blkdev_issue_flush)."""
-    operation = records["flags"] & _OP_MASK
-    return np.where((operation == _WRITE) & (records["bytes"] == 0), _FLUSH, operation)
+        Later events of that request do not tell it from a write any more, so it is remembered for the slot.
+        """
+        operation = records["flags"] & _OP_MASK
+        start = records["event"] == wire.BLOCK_EVENTS.index("block_start")
+        self._flushing = np.append(self._flushing, np.zeros(len(self._slots) - self._flushing.size, np.bool_))
+        order = np.argsort(slots, kind="stable")
+        slot, began = slots[order], start[order]
+        # Of each event the position of the start before it, if that is in this batch and in the same slot.
+        latest = np.maximum.accumulate(np.where(began, np.arange(slot.size), -1))
+        known = (latest >= 0) & (slot[latest] == slot)
+        nothing = ((operation == _WRITE) & (records["bytes"] == 0))[order]
+        flushing = np.where(known, nothing[latest], self._flushing[slot])
+        self._flushing[slot] = flushing  # the last of a slot stays
+        back = np.empty_like(flushing)
+        back[order] = flushing
+        return np.where(back & (operation == _WRITE), _FLUSH, operation)
 
 
 def errors(status: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -208,7 +233,7 @@ def process_batch(payloads: list[memoryview], names: Names) -> pa.RecordBatch:
         "path": pa.array([path for path, _ in parts], pa.string()).dictionary_encode(),
         "argv": pa.array([arguments for _, arguments in parts], pa.list_(pa.string())),
         "argv_bytes": _nulls_where(heads["argv_total_bytes"], ~is_exec),
-        "ret": _nulls_where(status, ~is_failed),
+        "ret": _nulls_where(_returned(status), ~is_failed),
         "start_ns": _nulls_where(heads["start_ns"].astype(np.int64), ~is_exit),
         "exit_code": _nulls_where(status >> 8 & 0xFF, ~is_exit),
         "exit_signal": _nulls_where(status & 0x7F, ~is_exit),

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import re
 import struct
 import time
 from collections.abc import Iterator
@@ -19,11 +20,6 @@ from tracekit.text import decode
 _SYS_BLOCK = Path("/sys/block")
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _FILEID_KERNFS = 0xFE
-# enum req_op of include/linux/blk_types.h, for a kernel that does not tell its own; these have never changed.
-_OPERATIONS = {0: "read", 1: "write", 2: "flush", 3: "discard", 5: "secure_erase", 9: "write_zeroes"} | {
-    34: "driver_in",
-    35: "driver_out",
-}
 
 
 def anchor() -> Anchor:
@@ -48,12 +44,16 @@ def clock_resolution_ns() -> int:
 
 
 class Names:
-    """Names for the numbers that the kernel gives, looked up while recording and remembered."""
+    """Names for the numbers that the kernel gives, looked up while recording and remembered.
 
-    def __init__(self, btf: Btf | None) -> None:
-        self._disks: dict[int, str | None] = {}
+    Args:
+        operations: see `block_operations`.
+    """
+
+    def __init__(self, operations: dict[int, str]) -> None:
+        self._disks: dict[int, str | None] = {0: None}
         self._cgroups: dict[int, str | None] = {0: None}
-        self._operations = _operations(btf)
+        self._operations = operations
         self._hierarchy = _Hierarchy()
 
     def disk(self, dev: int) -> str | None:
@@ -77,11 +77,12 @@ class Names:
         self._hierarchy.close()
 
 
-def _operations(btf: Btf | None) -> dict[int, str]:
+def block_operations(btf: Btf) -> dict[int, str]:
+    """Names of the block operations of this kernel, by their codes."""
     # enum req_opf until 6.0, commit ff07a02e9e8e
-    told = (btf.enumeration("req_op") or btf.enumeration("req_opf")) if btf else {}
+    told = btf.enumeration("req_op") or btf.enumeration("req_opf")
     names = {value: label.removeprefix("REQ_OP_").lower() for label, value in told.items() if label != "REQ_OP_LAST"}
-    return {value: name.replace("drv_", "driver_") for value, name in names.items()} or _OPERATIONS
+    return {value: name.replace("drv_", "driver_") for value, name in names.items()}
 
 
 def _disk_name(dev: int) -> str | None:
@@ -101,10 +102,10 @@ class _Hierarchy:
 
     @staticmethod
     def _mounts() -> Iterator[str]:
-        for line in Path("/proc/self/mounts").read_text().splitlines():
-            _, where, kind, *_ = line.split(" ")
-            if kind == "cgroup2":
-                yield where
+        for line in Path("/proc/self/mounts").read_bytes().splitlines():
+            _, where, kind, *_ = line.split(b" ")
+            if kind == b"cgroup2":
+                yield os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), where))
 
     def path(self, identity: int) -> str | None:
         if self._mount is None:
@@ -146,7 +147,7 @@ def _disk(path: Path) -> Disk:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text().strip() or None
+        return path.read_text(errors="backslashreplace").strip() or None
     except OSError:
         return None
 

@@ -66,12 +66,18 @@ class JournalWriter:
         if self.path.exists():
             os.close(_lock(self.path))
             shutil.rmtree(self.path)
-        self.path.mkdir(mode=0o700)
-        self._lock = _lock(self.path)
         self._streams: dict[str, tuple[Any, pa.RecordBatchStreamWriter]] = {}
         self._pending: dict[str, list[pa.RecordBatch]] = {family: [] for family in FAMILIES}
-        (self.path / _START).write_text(metadata.to_json())
-        self._progress = (self.path / _PROGRESS).open("w")
+        self.path.mkdir(mode=0o700)
+        self._lock = -1
+        try:
+            self._lock = _lock(self.path)
+            (self.path / _START).write_text(metadata.to_json(), encoding="utf-8")
+            self._progress = (self.path / _PROGRESS).open("w", encoding="utf-8")
+        except BaseException:
+            self._unlock()
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def append(self, family: str, rows: pa.RecordBatch) -> None:
         """Add rows; they are written at the next flush."""
@@ -89,10 +95,11 @@ class JournalWriter:
 
     def _write(self, family: str, batches: list[pa.RecordBatch]) -> None:
         if family not in self._streams:
-            raw = (self.path / f"{family}.arrows").open("wb", buffering=0)
+            raw = (self.path / f"{family}.arrows").open("wb")
             self._streams[family] = raw, pa.ipc.new_stream(raw, family_schema(family), options=_OPTIONS)
         for batch in pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches():
             self._streams[family][1].write_batch(batch)
+        self._streams[family][0].flush()
 
     def size(self) -> int:
         """Bytes on disk so far."""
@@ -110,10 +117,19 @@ class JournalWriter:
             # On a full disk the end mark does not fit; the streams can be read without.
             with contextlib.suppress(OSError):
                 stream.close()
-            raw.close()
+            with contextlib.suppress(OSError):
+                raw.close()
         self._streams.clear()
         with contextlib.suppress(OSError):
             self._progress.close()
+        self._unlock()
+
+    def discard(self) -> None:
+        """Throw the journal away: nothing was recorded."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _unlock(self) -> None:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -151,6 +167,7 @@ class JournalReader:
         try:
             self.start = Metadata.from_json((path / _START).read_bytes())
         except TraceError as error:
+            self.close()
             raise TraceError(f"{path / _START} cannot be read: {error}") from error
         self.damaged: list[str] = []
 

@@ -1,9 +1,11 @@
 """The bpf(2) system call and the kernel's configuration, as far as neither loader's library gives them."""
 
+import contextlib
 import ctypes
 import errno
 import os
 import platform
+import resource
 from pathlib import Path
 
 from tracekit.errors import UnsupportedError
@@ -53,6 +55,12 @@ def _bpf(command: int, attributes: ctypes.Structure) -> int:
     return int(_libc.syscall(number, command, ctypes.byref(attributes), ctypes.sizeof(attributes)))
 
 
+def allow_locked_memory() -> None:
+    """Let maps be as large as they need; before 5.11 they count as locked memory. Not fatal where it is not allowed."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
 def create_map(kind: str, key_bytes: int, value_bytes: int, entries: int, flags: int) -> int:
     """Make a BPF map.
 
@@ -87,9 +95,7 @@ def check_privilege() -> None:
         os.close(create_map("BPF_MAP_TYPE_RINGBUF", 0, 0, os.sysconf("SC_PAGE_SIZE"), 0))
     except OSError as error:
         if error.errno == errno.EPERM:
-            raise UnsupportedError(
-                "recording needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN for tracefs): run it with sudo"
-            ) from None
+            raise UnsupportedError("recording needs root: run it with sudo") from None
         if error.errno == errno.ENOSYS:
             raise UnsupportedError(
                 "this kernel has no bpf(2) system call (CONFIG_BPF_SYSCALL): boot one that has"
@@ -97,6 +103,20 @@ def check_privilege() -> None:
         if error.errno == errno.EINVAL:
             raise UnsupportedError("this kernel has no BPF ring buffer: Linux 5.8 or later is needed") from None
         raise UnsupportedError(f"this kernel refuses a BPF ring buffer: {error.strerror}") from None
+
+
+def check_pid_namespace() -> None:
+    """The programs see processes by their ids on the host; the agent must see them by the same.
+
+    Raises:
+        UnsupportedError: this process runs in a container with process ids of its own.
+    """
+    first_namespace = 0xEFFFFFFC  # PROC_PID_INIT_INO of include/linux/proc_ns.h
+    if Path("/proc/self/ns/pid").stat().st_ino != first_namespace:
+        raise UnsupportedError(
+            "tracekit runs in a pid namespace of its own, where process ids are not those of the host: "
+            "record on the host, or start the container with its pid namespace (docker run --pid=host)"
+        )
 
 
 def tracefs() -> tuple[Path, bool]:
@@ -109,8 +129,11 @@ def tracefs() -> tuple[Path, bool]:
         UnsupportedError: it is not there and cannot be mounted.
     """
     for folder in (TRACEFS, _DEBUGFS_TRACEFS):
-        if (folder / "events").is_dir():
-            return folder, False
+        try:
+            if (folder / "events").is_dir():
+                return folder, False
+        except PermissionError:
+            raise UnsupportedError(f"{folder} cannot be read: recording needs root, so run it with sudo") from None
     if _libc.mount(b"tracefs", str(TRACEFS).encode(), b"tracefs", 0, None) != 0:
         reason = os.strerror(ctypes.get_errno())
         raise UnsupportedError(

@@ -57,13 +57,13 @@ class KernelFacts:
     """What was found out about the running kernel before loading.
 
     Attributes:
-        btf: its type information; None where it has none.
+        btf: its type information.
         probes: of each family the probes that it has a tracepoint for.
         notes: what a recording will lack.
         config: struct tk_config: what the programs are told.
     """
 
-    btf: Btf | None
+    btf: Btf
     probes: dict[str, tuple[Probe, ...]]
     notes: tuple[str, ...]
     config: dict[str, int]
@@ -73,12 +73,17 @@ def find_out(families: tuple[str, ...]) -> KernelFacts:
     """Look at the running kernel: no versions compared, only what it says of itself.
 
     Raises:
-        UnsupportedError: a tracepoint that a family cannot do without is missing.
+        UnsupportedError: there is no privilege, no type information, or no tracepoint that a family cannot do without.
     """
+    kernel.allow_locked_memory()
     kernel.check_privilege()
-    events, mounted = kernel.tracefs()
+    kernel.check_pid_namespace()
     btf = Btf.of_kernel()
-    notes = [f"tracefs was not mounted: mounted it at {events}"] if mounted else []
+    notes: list[str] = []
+    events = None
+    if any(not probe.raw for family in families for probe in PROBES[family]):
+        events, mounted = kernel.tracefs()
+        notes += [f"tracefs was not mounted: mounted it at {events}"] if mounted else []
     probes: dict[str, tuple[Probe, ...]] = {}
     for family in families:
         there = [probe for probe in PROBES[family] if _exists(probe, btf, events)]
@@ -87,13 +92,10 @@ def find_out(families: tuple[str, ...]) -> KernelFacts:
     return KernelFacts(btf, probes, tuple(notes), _config(btf))
 
 
-def _exists(probe: Probe, btf: Btf | None, events: Path) -> bool:
-    if not probe.raw:
-        return kernel.has_tracepoint(events, probe.target)
-    if btf is not None:
+def _exists(probe: Probe, btf: Btf, events: Path | None) -> bool:
+    if probe.raw:
         return btf.arguments(probe.target) is not None
-    group = "sched" if probe.target.startswith("sched_") else "block"
-    return kernel.has_tracepoint(events, f"{group}:{probe.target}")
+    return events is not None and kernel.has_tracepoint(events, probe.target)
 
 
 def _without(family: str, there: list[Probe]) -> list[str]:
@@ -111,13 +113,10 @@ def _without(family: str, there: list[Probe]) -> list[str]:
     return list(dict.fromkeys(lacking))
 
 
-def _config(btf: Btf | None) -> dict[str, int]:
-    """Argument positions that differ between kernels; without type information, those of the kernels that have none."""
-    issue = btf.arguments("block_rq_issue") if btf else 2
-    leave = btf.arguments("sched_process_exit") if btf else 1
+def _config(btf: Btf) -> dict[str, int]:
+    """Argument positions that differ between kernels, and who we are."""
     return {
         "self_pid": os.getpid(),
-        "request_arg": 1 if issue == 2 else 0,
-        "exit_tells_last": 1 if leave == 2 else 0,
-        "pad": 0,
+        "request_arg": int(btf.arguments("block_rq_issue") == 2),
+        "exit_tells_last": int(btf.arguments("sched_process_exit") == 2),
     }

@@ -86,6 +86,7 @@ FIELDS = (
     ("task_struct", "mm"),
     ("signal_struct", "live"),
     ("signal_struct", "group_exit_code"),
+    ("signal_struct", "flags"),
     ("mm_struct", "arg_start"),
     ("mm_struct", "arg_end"),
     ("linux_binprm", "filename"),

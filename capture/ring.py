@@ -24,7 +24,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def _load_fence() -> Callable[[], object]:
-    """What keeps a later load from being done before an earlier one: nothing on x86, whose loads stay in order."""
+    """What keeps memory accesses in the order of the program: nothing on x86, where loads and stores stay in order."""
     if platform.machine() in ("x86_64", "i686"):
         return lambda: None
     try:
@@ -63,6 +63,8 @@ class Ring:
         return self._data[start : start + unread]
 
     def _consume(self, size: int) -> None:
+        """Give room back; what was copied out must have been read by then."""
+        self._fence()
         self._consumer[0] += np.uint64(size)
 
     def records(self, kind: np.dtype[np.void]) -> npt.NDArray[np.void]:

@@ -7,6 +7,7 @@ from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracekit.capture import decode, host, kernel, wire
 from tracekit.capture.journal import JournalWriter
@@ -29,14 +30,17 @@ class Session:
         attached: the running probes; stay the caller's.
         facts: of the kernel.
         journal: where the rows go; stays the caller's.
-        began_ns: start of the recording; processes that are older are listed.
+        began_ns: start of the recording.
+        running: `process` rows of the processes that are older.
     """
 
-    def __init__(self, attached: Attached, facts: KernelFacts, journal: JournalWriter, began_ns: int) -> None:
+    def __init__(
+        self, attached: Attached, facts: KernelFacts, journal: JournalWriter, began_ns: int, running: pa.RecordBatch
+    ) -> None:
         self._began_ns, self._ended_ns = began_ns, 1 << 62
         self.journal = journal
         self._attached = attached
-        self._names = host.Names(facts.btf)
+        self._names = host.Names(host.block_operations(facts.btf))
         self._block = decode.BlockDecoder(self._names)
         self._rings = {name: Ring(*ring) for name, ring in attached.rings.items()}
         self._kernel_counters = {family: _map_counters(fd) for family, fd in attached.counters.items()}
@@ -44,18 +48,26 @@ class Session:
         self._written = dict.fromkeys(attached.counters, 0)
         self._outside = dict.fromkeys(attached.counters, 0)
         self._listed = 0
-        self._lost = dict.fromkeys(attached.counters, 0)
-        self._counted_ns = began_ns
+        self._lost, self._lost_runs = dict.fromkeys(attached.counters, 0), dict.fromkeys(attached.counters, 0)
+        self._counted_ns = self._asked_ns = began_ns
         self._poll = select.epoll()
         for descriptor, _ in attached.rings.values():
             self._poll.register(descriptor, select.EPOLLIN | select.EPOLLET)
         self._syncing = ThreadPoolExecutor(1, "sync")
         self._sync: Future[None] | None = None
         if "process" in attached.counters:
-            running = host.running_processes(began_ns)
-            self._listed = running.num_rows
-            journal.append("process", running)
+            self._list(running)
         self.flush()
+
+    def _list(self, running: pa.RecordBatch) -> None:
+        """Write down what ran already. Starts are known to a tick of the clock: what has forked since is left out."""
+        _, batch = self._take("process_ring", self._rings["process_ring"])
+        if batch is not None:
+            forked = batch.column("pid").filter(pc.equal(batch.column("event").cast(pa.string()), "fork"))
+            running = running.filter(pc.invert(pc.is_in(running.column("pid"), value_set=forked)))
+        self._listed = running.num_rows
+        self.journal.append("process", running)
+        self._keep("process", batch)
 
     def __enter__(self) -> "Session":
         return self
@@ -64,6 +76,8 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._syncing.shutdown()
+        if error is None and self._sync is not None:
+            self._sync.result()
         self._poll.close()
         self._names.close()
 
@@ -75,13 +89,15 @@ class Session:
     def drain(self) -> None:
         """Take what is in the rings, and note what did not fit into them."""
         for name, ring in self._rings.items():
-            family, batch = self._take(name, ring)
-            if batch is not None:
-                kept = self._within(batch)
-                self._written[family] += kept.num_rows
-                self._outside[family] += batch.num_rows - kept.num_rows
-                self.journal.append(family, kept)
+            self._keep(*self._take(name, ring))
         self._note_losses()
+
+    def _keep(self, family: str, batch: pa.RecordBatch | None) -> None:
+        if batch is not None:
+            kept = self._within(batch)
+            self._written[family] += kept.num_rows
+            self._outside[family] += batch.num_rows - kept.num_rows
+            self.journal.append(family, kept)
 
     def _within(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of the recording's time, without those of attaching and detaching, or of opens begun before."""
@@ -102,20 +118,24 @@ class Session:
                 return "open", decode.open_batch(records, self._names) if records.size else None
 
     def _note_losses(self) -> None:
+        full = {family: counters.lost - counters.lost_not_run for family, counters in self.counters().items()}
+        self._counted_ns = self._write_losses(self._lost, full, self._counted_ns)
+
+    def _note_missed_runs(self) -> None:
+        """Runs that the kernel passed by are asked for once a second: each program tells its own."""
+        for family, programs in self._attached.programs.items():
+            self._missed[family] = sum(kernel.missed_runs(program) for program in programs)
+        self._asked_ns = self._write_losses(self._lost_runs, self._missed, self._asked_ns)
+
+    def _write_losses(self, before: dict[str, int], now: dict[str, int], since_ns: int) -> int:
+        """A row for each family that has lost more than before; the end of the window, where the next begins."""
         now_ns = host.boot_ns()
-        for family, counters in self.counters().items():
-            lost = counters.lost - self._lost[family]
-            if lost > 0:
-                row = {
-                    "ts_ns": now_ns,
-                    "event": "lost",
-                    "start_ns": self._counted_ns,
-                    "lost": lost,
-                    "lost_family": family,
-                }
-                self.journal.append("lost", _one_row("lost", row))
-                self._lost[family] = counters.lost
-        self._counted_ns = now_ns
+        for family, lost in now.items():
+            if lost > before[family]:
+                row = {"ts_ns": now_ns, "event": "lost", "start_ns": since_ns, "lost_family": family}
+                self.journal.append("lost", _one_row("lost", row | {"lost": lost - before[family]}))
+                before[family] = lost
+        return now_ns
 
     def counters(self) -> dict[str, Counters]:
         """What has become of the events so far."""
@@ -130,8 +150,7 @@ class Session:
 
     def flush(self, at: Anchor | None = None) -> None:
         """Write to the journal what was drained until `at` (now), and have it synced to disk in the background."""
-        for family, programs in self._attached.programs.items():
-            self._missed[family] = sum(kernel.missed_runs(program) for program in programs)
+        self._note_missed_runs()
         self._note_losses()
         self.journal.flush(at or host.anchor(), self.counters())
         if self._sync is None or self._sync.done():

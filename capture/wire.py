@@ -82,7 +82,7 @@ COUNTERS = np.dtype(
 CONFIG = np.dtype([("self_pid", "<u4"), ("request_arg", "<u4"), ("exit_tells_last", "<u4"), ("pad", "<u4")])
 
 #: The sizes that bpf/events.h asserts.
-SIZES = {80: (PROCESS, BLOCK), 256: (OPEN,), 4168: (OPEN_LONG,), 64: (COUNTERS,), 16: (CONFIG,)}
-for _size, _types in SIZES.items():
-    for _type in _types:
-        assert _type.itemsize == _size, (_type, _size)
+_SIZES = ((PROCESS, 80), (BLOCK, 80), (OPEN, 256), (OPEN_LONG, 4168), (COUNTERS, 64), (CONFIG, 16))
+for _type, _size in _SIZES:
+    if _type.itemsize != _size:
+        raise TypeError(f"{_type} is not {_size} bytes long, as bpf/events.h has it")

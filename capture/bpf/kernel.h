@@ -13,6 +13,7 @@ struct signal_struct {
 		int counter;
 	} live;
 	int group_exit_code;
+	unsigned int flags;
 };
 
 struct mm_struct {

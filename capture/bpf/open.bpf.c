@@ -110,8 +110,6 @@ INLINE void emit_long_open(struct tk_counters *counters, struct open_call *open,
 		return;
 	}
 	read = bpf_probe_read_user_str(record->path, sizeof(record->path), (void *)open->path);
-	if (read == sizeof(record->path))
-		COUNT(counters, truncated);
 	fill_open(&record->head, open, now_ns, ret, read > 0 ? read : 0);
 	bpf_ringbuf_submit(record, wakeup(MAP(open_long_ring)));
 }

@@ -25,6 +25,8 @@ MAP_OF(BPF_MAP_TYPE_LRU_HASH, exited, 16, 4, 4096, 0)
 _Static_assert(sizeof(struct record) == 20560, "exec_record, failed_record");
 _Static_assert(sizeof(struct exec_call) == 16, "exec_calls");
 
+#define SIGNAL_GROUP_EXIT 4 /* include/linux/sched/signal.h */
+
 /* Arguments a failing exec is asked for, at most. */
 #define MAX_ARGUMENTS 64
 #define FAILED_ARGV_BYTES (TK_ARGV_BYTES - TK_PATH_BYTES)
@@ -159,7 +161,8 @@ int on_enter_execveat(struct tk_enter *ctx)
 }
 
 /* The failed call's memory is still there: the arguments, one by one. Those that do not fit are read for their length,
- * behind the others; of a very long one, or very many, only a part is known, so that the total is what there is at least.
+ * behind the others. Of a very long one, of very many, and of those in a page that is not in memory only a part is known:
+ * the total is then more than what is held.
  * The sums live in the record, where the verifier does not follow their ranges through every turn of the loop. */
 INLINE void read_arguments(struct record *record, __u64 at, __u64 argv)
 {
@@ -167,16 +170,20 @@ INLINE void read_arguments(struct record *record, __u64 at, __u64 argv)
 	long read;
 	int i;
 
-	for (i = 0; i < MAX_ARGUMENTS; i++) {
+	for (i = 0; i <= MAX_ARGUMENTS; i++) {
 		pointer = 0;
-		if (bpf_probe_read_user(&pointer, sizeof(pointer), (void *)(argv + i * sizeof(pointer))) || !pointer)
+		if (bpf_probe_read_user(&pointer, sizeof(pointer), (void *)(argv + i * sizeof(pointer))))
+			break;
+		if (!pointer)
 			return;
+		if (i == MAX_ARGUMENTS)
+			break;
 		held = record->head.argv_bytes;
 		if (held > FAILED_ARGV_BYTES)
 			held = FAILED_ARGV_BYTES;
 		read = bpf_probe_read_user_str(record->data + at + held, TK_PATH_BYTES, (void *)pointer);
 		if (read <= 0)
-			return;
+			break;
 		if (held + read <= FAILED_ARGV_BYTES && held == record->head.argv_total_bytes)
 			record->head.argv_bytes = held + read;
 		record->head.argv_total_bytes += read + (read == TK_PATH_BYTES);
@@ -243,6 +250,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	__u64 task = ctx->args[0], leader = 0, signal = 0, start_ns = 0;
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct tk_process head;
+	__u32 flags = 0;
 	__s32 status = 0;
 
 	READ(leader, task, task_struct, group_leader);
@@ -256,9 +264,11 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	fill_process(&head, TK_EXIT);
 	head.ppid = parent_of(leader);
 	head.start_ns = start_ns;
-	READ(status, signal, signal_struct, group_exit_code);
-	if (!status)
-		READ(status, task, task_struct, exit_code);
+	READ(flags, signal, signal_struct, flags);
+	if (flags & SIGNAL_GROUP_EXIT)
+		READ(status, signal, signal_struct, group_exit_code);
+	else
+		READ(status, leader, task_struct, exit_code);
 	head.status = status;
 	emit_process(counters, &head, sizeof(head));
 	return 0;

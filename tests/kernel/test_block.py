@@ -63,3 +63,27 @@ def test_eight_writers_to_the_same_sectors(record: Recorder, loop_disk: tuple[Pa
     assert len(lives) == 8 * 60
     assert all(list(life.event) == ["block_start", "block_issue", "block_complete"] for life in lives)
     assert all(life.sector.nunique() == 1 and life.bytes.nunique() == 1 for life in lives)
+
+
+def test_a_durable_write_is_no_flush(record: Recorder, loop_disk: tuple[Path, Path]) -> None:
+    device, _ = loop_disk
+    recording = record(*WORKLOAD, "durable", device, "11")
+
+    rows = recording.trace.pandas("block_start", "block_issue", "block_complete")
+    lives = requests(rows[rows.disk == device.name], set(recording.tree("exec").pid))
+    writes = [life for life in lives if life.op.iloc[0] == "write"]
+    assert len(writes) == 11
+    for life in writes:
+        assert set(life.op) == {"write"}
+        assert list(life.event[:3]) == ["block_start", "block_issue", "block_complete"]
+        assert set(life.bytes[:3]) == {8192}
+
+
+def test_the_recorders_own_io_is_left_out_and_counted(record: Recorder) -> None:
+    recording = record("sleep", "2.5")
+
+    counters = recording.trace.metadata.counters["block"]
+    assert counters.filtered > 0
+    starts = recording.trace.pandas("block_start", columns=["pid"])
+    assert recording.recorder not in set(starts.pid)
+    assert recording.recorder not in set(recording.trace.pandas("exec", "open", columns=["pid"]).pid)

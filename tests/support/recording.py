@@ -30,15 +30,15 @@ class Recording:
     def tree(self, *events: str) -> pd.DataFrame:
         """Events of the command's processes and of all that they started, in time order."""
         forks = self.trace.pandas("fork", columns=["pid", "ppid"])
-        recorder = self._recorder()
-        pids = set(forks.pid[forks.ppid == recorder])
+        pids = set(forks.pid[forks.ppid == self.recorder])
         while more := set(forks.pid[forks.ppid.isin(pids)]) - pids:
             pids |= more
         rows = self.trace.pandas(*events)
         return rows[rows.pid.isin(pids)].reset_index(drop=True)
 
-    def _recorder(self) -> int:
-        """The recorder is among the processes that ran already, with the command in its own arguments."""
+    @property
+    def recorder(self) -> int:
+        """Process id of the recorder: it ran already, with the output among its arguments."""
         running = self.trace.pandas("process", columns=["pid", "argv"])
         output = str(self.trace.path)
         found = [

@@ -144,6 +144,15 @@ def direct(device: str, count: str) -> None:
     os.close(disk)
 
 
+def durable(device: str, count: str) -> None:
+    """Write a disk directly so many times, each write on stable storage when it returns."""
+    disk = os.open(device, os.O_WRONLY | os.O_DIRECT | os.O_DSYNC)
+    large = mmap.mmap(-1, 8192)
+    for number in range(int(count)):
+        assert os.pwritev(disk, [large], number * 65536) == 8192
+    os.close(disk)
+
+
 def writers(device: str, processes: str, count: str) -> None:
     """Write the same few sectors directly from several processes, so many times each."""
     page = mmap.mmap(-1, 4096)
@@ -158,4 +167,6 @@ def writers(device: str, processes: str, count: str) -> None:
 
 
 if __name__ == "__main__":
+    PR_SET_PDEATHSIG = 1
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever becomes of the test, its workload ends
     globals()[sys.argv[1]](*sys.argv[2:])

@@ -16,7 +16,7 @@ from tracekit.text import decode as text
 
 @pytest.fixture(scope="module")
 def names() -> Iterator[Names]:
-    found = Names(None)
+    found = Names({0: "read", 1: "write", 2: "flush", 3: "discard"})
     yield found
     found.close()
 
@@ -86,6 +86,90 @@ def test_one_slot_stands_for_one_request(names: Names) -> None:
     later = decoder.batch(raw).column("request").to_pylist()
     assert later[:3] == [slots[1], slots[1], slots[0]]
     assert later[3] not in slots
+
+
+def block(event: str, request: int, flags: int, size: int, sector: int = 0) -> np.ndarray:
+    raw = np.zeros(1, wire.BLOCK)
+    raw["event"] = wire.BLOCK_EVENTS.index(event)
+    raw["request"], raw["flags"], raw["bytes"], raw["sector"] = request, flags, size, sector
+    return raw
+
+
+def test_a_flush_is_known_by_its_start(names: Names) -> None:
+    write, preflush = 1, 1 << 18
+    flush = [
+        block("block_start", 7, write | preflush, 0),
+        block("block_complete", 7, write, 0),
+    ]
+    durable_write = [
+        block("block_start", 9, write | preflush, 8192, 16),
+        block("block_issue", 9, write, 8192, 16),
+        block("block_complete", 9, write, 8192, 16),
+        block("block_complete", 9, write, 0, 32),
+    ]
+    again = [block("block_start", 7, write, 4096, 8), block("block_complete", 7, write, 4096, 8)]
+    every = [flush[0], *durable_write[:2], flush[1], *durable_write[2:], *again]
+    expected = ["flush", "write", "write", "flush", "write", "write", "write", "write"]
+    sectors = [None, 16, 16, None, 16, 32, 8, 8]
+
+    together = decode.BlockDecoder(names).batch(np.concatenate(every))
+    assert together.column("op").to_pylist() == expected
+    assert together.column("sector").to_pylist() == sectors
+    decoder = decode.BlockDecoder(names)
+    apart = [decoder.batch(raw) for raw in every]
+    assert [batch.column("op")[0].as_py() for batch in apart] == expected
+
+
+def test_what_an_open_was(names: Names) -> None:
+    raw = np.zeros(3, wire.OPEN)
+    raw["ts_ns"], raw["duration_ns"] = [5, 6, 7], [10, 20, 30]
+    raw["pid"], raw["tid"], raw["uid"], raw["cpu"] = 11, 12, 13, 1
+    raw["ret"], raw["dirfd"], raw["mode"], raw["flags"] = [3, -2, -512], [0, -100, 4], 0o640, 0o101
+    raw["call"] = [wire.OPEN_CALLS.index(call) for call in ("open", "openat", "openat2")]
+    for row, (path, comm) in enumerate([(b"/a", b"cat"), (b"", b"\xff"), (b"/b", b"cat")]):
+        raw["path"][row, : len(path)] = np.frombuffer(path, np.uint8)
+        raw["comm"][row, : len(comm)] = np.frombuffer(comm, np.uint8)
+    raw["path_bytes"] = [3, 0, 3]
+
+    rows = decode.open_batch(raw, names).to_pydict()
+    assert rows["ts_ns"] == [5, 6, 7]
+    assert rows["duration_ns"] == [10, 20, 30]
+    assert rows["path"] == ["/a", None, "/b"]
+    assert rows["comm"] == ["cat", "\\xff", "cat"]
+    assert rows["ret"] == [3, -2, -4]  # interrupted by a signal
+    assert rows["dirfd"] == [None, -100, 4]
+    assert (rows["pid"], rows["tid"], rows["uid"], rows["cpu"]) == ([11] * 3, [12] * 3, [13] * 3, [1] * 3)
+    assert (rows["mode"], rows["flags"], rows["cgroup"]) == ([0o640] * 3, [0o101] * 3, [None] * 3)
+
+
+def process(event: str, path: bytes = b"", arguments: bytes = b"", **fields: int) -> memoryview:
+    head = np.zeros(1, wire.PROCESS)
+    head["event"] = wire.PROCESS_EVENTS.index(event)
+    head["path_bytes"], head["argv_bytes"], head["argv_total_bytes"] = len(path), len(arguments), len(arguments)
+    for name, value in fields.items():
+        head[name] = value
+    return memoryview(head.tobytes() + path + arguments)
+
+
+def test_what_a_process_did(names: Names) -> None:
+    payloads = [
+        process("fork", pid=2, ppid=1),
+        process("exec", b"/bin/x\0", b"x\0a b\0", pid=2),
+        process("exec_failed", b"/bin/y\0", b"y\0", status=-2, argv_total_bytes=9),
+        process("exit", status=3 << 8, start_ns=77),
+        process("exit", status=9, start_ns=78),
+    ]
+    rows = decode.process_batch(payloads, names).to_pydict()
+    assert rows["event"] == ["fork", "exec", "exec_failed", "exit", "exit"]
+    assert rows["pid"][:2] == [2, 2]
+    assert rows["ppid"][0] == 1
+    assert rows["path"] == [None, "/bin/x", "/bin/y", None, None]
+    assert rows["argv"] == [None, ["x", "a b"], ["y"], None, None]
+    assert rows["argv_bytes"] == [None, 6, 9, None, None]
+    assert rows["ret"] == [None, None, -2, None, None]
+    assert rows["start_ns"] == [None, None, None, 77, 78]
+    assert rows["exit_code"] == [None, None, None, 3, 0]
+    assert rows["exit_signal"] == [None, None, None, 0, 9]
 
 
 def test_a_flush_has_no_place(names: Names) -> None:

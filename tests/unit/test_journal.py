@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tracebuilder import START_NS, TraceBuilder
 
 from tracekit import open_trace
-from tracekit.capture.finish import recover, write_trace
+from tracekit.capture.finish import in_time_order, recover, write_trace
 from tracekit.capture.journal import JournalReader, JournalWriter, journal_path
 from tracekit.errors import TraceError, UsageError
 from tracekit.metadata import Anchor, Clock, Counters, Metadata
@@ -129,6 +129,69 @@ def test_recovering_does_not_overwrite(tmp_path: Path) -> None:
     other, _, _ = recover(output, tmp_path / "other.parquet", force=False)
     assert open_trace(other).metadata.counters["open"].written == 3000
     assert output.read_text() == "precious"
+
+
+def test_a_damaged_journal_does_not_pass_for_a_whole_recording(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    write(output)
+    with (journal_path(output) / "open.arrows").open("r+b") as file:
+        file.truncate(file.seek(0, 2) - 600)
+    journal = JournalReader(journal_path(output))
+    with pytest.raises(TraceError, match="2000 of 3000 open events"):
+        write_trace(journal, output, complete=True)
+    journal.close()
+    assert not output.exists()
+    assert recover(output, None, force=False)[1].counters["open"].written == 2000
+
+
+def test_a_file_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    write(output)
+    output.write_text("precious")
+    journal = JournalReader(journal_path(output))
+    with pytest.raises(UsageError, match=f"tracekit recover {output} -o NAME"):
+        write_trace(journal, output, complete=True)
+    journal.close()
+    assert output.read_text() == "precious"
+    assert recover(output, tmp_path / "other", force=False)[1].counters["open"].written == 3000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "t.parquet"]
+
+
+def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    write(output)
+    (tmp_path / ".t.parquet.123.tmp").write_text("half")
+    recover(output, None, force=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_a_journal_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+    metadata = dataclasses.replace(start(), command=("\udcff",))
+    with pytest.raises(UnicodeEncodeError):
+        JournalWriter(tmp_path / "t.parquet", metadata, force=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.lists(st.integers(0, 40), max_size=8), max_size=8))
+def test_nearly_sorted_batches_come_in_order(seconds: list[list[int]]) -> None:
+    times = [[START_NS + second * SECOND_NS for second in batch] for batch in seconds]
+    schema = pa.schema([("ts_ns", pa.int64()), ("n", pa.int64())])
+    numbered = iter(range(1000))
+    batches = [
+        pa.RecordBatch.from_pylist([{"ts_ns": time, "n": next(numbered)} for time in batch], schema=schema)
+        for batch in times
+    ]
+    pieces = list(in_time_order(lambda: iter(batches)))
+
+    assert all(piece.num_rows for piece in pieces)
+    rows = [row for piece in pieces for row in piece.to_pylist()]
+    assert [row["ts_ns"] for row in rows] == sorted(time for batch in times for time in batch)
+    assert sorted(row["n"] for row in rows) == list(range(len(rows)))
+
+
+def test_pieces_come_as_soon_as_they_can() -> None:
+    batches = [opens(second * 10_000_000, 100, "/") for second in range(50)]
+    assert len(list(in_time_order(lambda: iter(batches)))) == 50
 
 
 def test_anchors_are_thinned_to_one_a_minute(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tracebuilder import TraceBuilder
 from tracekit.errors import UsageError
 from tracekit.schema import MAX_ROW_GROUP_ROWS, SCHEMA
 from tracekit.trace import open_trace
-from tracekit.writer import TraceWriter, check_output, replacing
+from tracekit.writer import TraceWriter, check_output, putting
 
 
 def test_an_output_that_can_be_written(tmp_path: Path) -> None:
@@ -33,10 +33,10 @@ def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
     check_output(path, force=True)
 
 
-def test_replacing_puts_the_whole_file_in_place(tmp_path: Path) -> None:
+def test_putting_puts_the_whole_file_in_place(tmp_path: Path) -> None:
     path = tmp_path / "trace.parquet"
     path.write_text("old")
-    with replacing(path) as temporary:
+    with putting(path, force=True) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -44,12 +44,12 @@ def test_replacing_puts_the_whole_file_in_place(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_replacing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
+def test_putting_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
     path = tmp_path / "trace.parquet"
     path.write_text("old")
 
     def fail_half_way() -> None:
-        with replacing(path) as temporary:
+        with putting(path, force=True) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 

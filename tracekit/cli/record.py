@@ -1,5 +1,6 @@
 """`tracekit record`: options to one library call, and what a person sees meanwhile."""
 
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -68,8 +69,9 @@ def record(duration: str | None, output: Path, events: str, backend: str, force:
         command=command,
     )
     stop = Stop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: stop.request(received))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup ignores it
+            signal.signal(number, lambda received, _: stop.request(received))
     with _Screen(options) as screen:
         summary = run(options, stop, screen.started, screen.progressed)
     _say_what_was_recorded(options.output, summary)
@@ -90,7 +92,8 @@ class _Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.stop()
+            with contextlib.suppress(OSError):
+                self._live.stop()
 
     def started(self, backend: str, notes: tuple[str, ...]) -> None:
         """The probes run."""
@@ -115,9 +118,9 @@ class _Screen:
         families = "  ".join(f"{name} {format_count(count.written)}" for name, count in progress.counters.items())
         lost = sum(count.lost for count in progress.counters.values())
         time = clock if limit_ns is None else f"{clock} left"
-        self._live.update(
-            f"{time}  {families}  lost {format_count(lost)}  {format_bytes(progress.bytes_on_disk)}", refresh=True
-        )
+        line = f"{time}  {families}  lost {format_count(lost)}  {format_bytes(progress.bytes_on_disk)}"
+        with contextlib.suppress(OSError):
+            self._live.update(line, refresh=True)
 
 
 def _live_line() -> "Live":
@@ -151,4 +154,6 @@ def _reasons(count: Counters) -> str:
 
 
 def _say(text: str) -> None:
-    click.echo(f"tracekit: {text}", err=True)
+    # The terminal may be gone; the recording is worth more than what is said of it.
+    with contextlib.suppress(OSError):
+        click.echo(f"tracekit: {text}", err=True)
