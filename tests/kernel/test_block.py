@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from recording import WORKLOAD, Recorder
+from recording import WORKLOAD, Recorder, Recording
 
 pytestmark = pytest.mark.kernel
+
+ENDS = {"block_complete", "block_merge"}
 
 
 def requests(trace_rows: pd.DataFrame, pids: set[int]) -> list[pd.DataFrame]:
@@ -18,12 +20,27 @@ def requests(trace_rows: pd.DataFrame, pids: set[int]) -> list[pd.DataFrame]:
     return found
 
 
+def record_io(record: Recorder, device: Path, *workload: str | Path) -> tuple[Recording, pd.DataFrame]:
+    """A recording, and the block events of the device.
+
+    Some hardened kernels run no BPF program while certain protected tasks are on the CPU, and do not count it as a
+    missed run: a completion whose interrupt falls on such a task is not seen. A request that the device must have
+    completed, since the workload has ended, then never does; such a recording is made again, twice at most.
+    """
+    for _ in range(3):
+        recording = record(*WORKLOAD, *workload, options=("--force",))
+        rows = recording.trace.pandas("block_start", "block_issue", "block_requeue", "block_merge", "block_complete")
+        ours = rows[rows.disk == device.name]
+        last = ours.groupby("request").event.last()
+        if (ours.event == "block_start").sum() <= (ours.event == "block_complete").sum() and set(last) <= ENDS:
+            break
+    return recording, ours
+
+
 def test_direct_io_and_sync(record: Recorder, loop_disk: tuple[Path, Path]) -> None:
     device, _ = loop_disk
-    recording = record(*WORKLOAD, "direct", device, "47")
+    recording, ours = record_io(record, device, "direct", device, "47")
 
-    rows = recording.trace.pandas("block_start", "block_issue", "block_requeue", "block_merge", "block_complete")
-    ours = rows[rows.disk == device.name]
     stat = device.stat()
     assert set(ours.dev) == {(stat.st_rdev >> 8 & 0xFFF) << 20 | stat.st_rdev & 0xFF}
     pids = set(recording.tree("exec").pid)
@@ -56,10 +73,9 @@ def test_direct_io_and_sync(record: Recorder, loop_disk: tuple[Path, Path]) -> N
 
 def test_eight_writers_to_the_same_sectors(record: Recorder, loop_disk: tuple[Path, Path]) -> None:
     device, _ = loop_disk
-    recording = record(*WORKLOAD, "writers", device, "8", "60")
+    recording, ours = record_io(record, device, "writers", device, "8", "60")
 
-    rows = recording.trace.pandas("block_start", "block_issue", "block_complete")
-    lives = requests(rows[rows.disk == device.name], set(recording.tree("fork").pid))
+    lives = requests(ours, set(recording.tree("fork").pid))
     assert len(lives) == 8 * 60
     assert all(list(life.event) == ["block_start", "block_issue", "block_complete"] for life in lives)
     assert all(life.sector.nunique() == 1 and life.bytes.nunique() == 1 for life in lives)
@@ -67,10 +83,9 @@ def test_eight_writers_to_the_same_sectors(record: Recorder, loop_disk: tuple[Pa
 
 def test_a_durable_write_is_no_flush(record: Recorder, loop_disk: tuple[Path, Path]) -> None:
     device, _ = loop_disk
-    recording = record(*WORKLOAD, "durable", device, "11")
+    recording, ours = record_io(record, device, "durable", device, "11")
 
-    rows = recording.trace.pandas("block_start", "block_issue", "block_complete")
-    lives = requests(rows[rows.disk == device.name], set(recording.tree("exec").pid))
+    lives = requests(ours, set(recording.tree("exec").pid))
     writes = [life for life in lives if life.op.iloc[0] == "write"]
     assert len(writes) == 11
     for life in writes:
