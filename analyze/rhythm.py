@@ -1,8 +1,7 @@
 """Rhythm in a train of times: bursts, or single events, at nearly equal distances.
 
-Two methods together. Distances between events: where some distance divides events into clusters whose starts are
-regular, those are the bursts; small clusters between them are background. Autocorrelation of counts: finds the period
-of bursts that drown in a background, and the bursts are then looked for where it says.
+Where some distance between events divides them into clusters whose starts are regular, those are the bursts; small
+clusters between them are background. Many distances are tried, and the one that explains most is taken.
 Regularity that chance may give to few distances does not count: the fewer, the more regular they must be.
 """
 

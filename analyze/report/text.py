@@ -30,6 +30,7 @@ def to_text(report: Report, width: int = 80, color: bool = False) -> str:
         file=out,
         width=max(width, 60),
         force_terminal=color,
+        color_system="standard" if color else None,
         highlight=False,
         markup=False,
         emoji=False,

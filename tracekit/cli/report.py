@@ -33,5 +33,6 @@ def report(trace: Path, style: str, strict: bool) -> int:
 
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns if terminal else DEFAULT_WIDTH
-        click.echo(to_text(result, width=width, color=terminal and not os.environ.get("NO_COLOR")))
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        click.echo(to_text(result, width=width, color=terminal and not plain))
     return INCOMPLETE if strict and not result.quality.whole else 0
