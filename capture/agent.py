@@ -105,6 +105,7 @@ def record(
     stop: Stop,
     on_start: Callable[[str, tuple[str, ...]], None] = lambda backend, notes: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_written: Callable[[Metadata, bool], None] = lambda metadata, waiting: None,
 ) -> Summary:
     """Record kernel events into a trace.
 
@@ -113,6 +114,7 @@ def record(
         stop: ends the recording before its time; the trace is whole all the same.
         on_start: called when the probes run, with the loader's name and what the recording lacks.
         on_progress: called once a second.
+        on_written: called when the trace is there, with its footer and whether the command still runs.
 
     Raises:
         UsageError: the options make no sense, or the output is there already; nothing has been attached.
@@ -141,7 +143,9 @@ def record(
             journal.close()
     finally:
         attached.close()
-    return Summary(_finish(options), command.wait(stop))
+    metadata = _finish(options)
+    on_written(metadata, command.runs())
+    return Summary(metadata, command.wait(stop))
 
 
 def _journal(options: RecordOptions, backend: str, began: Anchor) -> JournalWriter:

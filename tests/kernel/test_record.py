@@ -89,6 +89,9 @@ def test_the_command_may_go_on_and_can_still_be_ended(tmp_path: Path) -> None:
     with recording("-d", "0.5", "-o", output, "--", "sleep", "1000") as recorder:
         wait_for(output)
         assert recorder.poll() is None
+        assert recorder.stderr is not None
+        said = [recorder.stderr.readline() for _ in range(3)]
+        assert "sleep still runs; waiting for it to end" in said[-1]
         recorder.send_signal(signal.SIGTERM)
         assert recorder.wait(DEADLINE_S) == 128 + signal.SIGTERM
     assert open_trace(output).metadata.duration_ns < 2 * SECOND_NS

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.capture.agent import Progress, RecordOptions, Stop, Summary
+from tracekit.capture.agent import Progress, RecordOptions, Stop
 from tracekit.capture.agent import record as run
 from tracekit.capture.backend import BACKENDS
-from tracekit.metadata import Counters
+from tracekit.metadata import Counters, Metadata
 from tracekit.schema import RECORDED_FAMILIES
 from tracekit.text import printable
 from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns, parse_duration
@@ -73,9 +73,7 @@ def record(duration: str | None, output: Path, events: str, backend: str, force:
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup ignores it
             signal.signal(number, lambda received, _: stop.request(received))
     with _Screen(options) as screen:
-        summary = run(options, stop, screen.started, screen.progressed)
-    _say_what_was_recorded(options.output, summary)
-    return summary.exit_code
+        return run(options, stop, screen.started, screen.progressed, screen.written).exit_code
 
 
 class _Screen:
@@ -91,9 +89,13 @@ class _Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._end_live_line()
+
+    def _end_live_line(self) -> None:
         if self._live is not None:
             with contextlib.suppress(OSError):
                 self._live.stop()
+            self._live = None
 
     def started(self, backend: str, notes: tuple[str, ...]) -> None:
         """The probes run."""
@@ -122,6 +124,13 @@ class _Screen:
         with contextlib.suppress(OSError):
             self._live.update(line, refresh=True)
 
+    def written(self, metadata: Metadata, waiting: bool) -> None:
+        """The trace is there."""
+        self._end_live_line()
+        _say_what_was_recorded(self._options.output, metadata)
+        if waiting:
+            _say(f"{printable(self._options.command[0])} still runs; waiting for it to end.")
+
 
 def _live_line() -> "Live":
     from rich.console import Console
@@ -132,8 +141,7 @@ def _live_line() -> "Live":
     return live
 
 
-def _say_what_was_recorded(output: Path, summary: Summary) -> None:
-    metadata = summary.metadata
+def _say_what_was_recorded(output: Path, metadata: Metadata) -> None:
     events = sum(count.written for count in metadata.counters.values())
     families = ", ".join(f"{name} {format_count(count.written)}" for name, count in metadata.counters.items())
     _say(f"recorded {format_count(events)} events in {format_ns(metadata.duration_ns)}: {families}.")
