@@ -168,7 +168,7 @@ def _patterns(events: Events, facts: TraceFacts) -> tuple[Pattern, ...]:
     rows = np.flatnonzero(submitted != NULL)
     rows = rows[np.argsort(submitted[rows], kind="stable")]
     trains = (
-        (Train("block_start", submitted[rows], blocks.op[rows], nothing, blocks.failed[rows]), blocks.comm[rows]),
+        (Train("block_start", submitted[rows], blocks.comm[rows], nothing, blocks.failed[rows]), blocks.comm[rows]),
         (Train("open", opens.ts_ns, opens.comm, nothing, opens.failed), opens.comm),
     )
     for train, comm in trains:

@@ -53,12 +53,13 @@ class BlockIO:
     def attributes(self) -> dict[str, Codes]:
         """What may set some requests apart from the rest."""
         everyone = np.ones(len(self), dtype=np.bool_)
+        waited_for = self.op.is_in("read") | ((self.flags & _REQ_SYNC) != 0)  # as op_is_sync() of the kernel has it
         return {
             "op": self.op,
             "disk": self.disk,
             "comm": self.comm,
             "size": contrast.size_class(self.bytes),
-            "sync": contrast.yes_no((self.flags & _REQ_SYNC) != 0, self.flags >= 0, "sync", "not sync"),
+            "sync": contrast.yes_no(waited_for, self.flags >= 0),
             "queue_depth": contrast.depth_class(self.depth),
             "access": contrast.yes_no(self.sequential, self.issued & (self.sector >= 0), "sequential", "random"),
             "flush_in_flight": contrast.yes_no(self.behind_flush & (self.bytes > 0), everyone),

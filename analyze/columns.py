@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -18,7 +19,7 @@ _TABLE = 1 << 22
 
 @dataclass(frozen=True)
 class Codes:
-    """Strings as numbers: `names[code]`, and -1 for null. Names are sorted, so that results do not depend on order."""
+    """Strings as numbers: `names[code]`, and -1 for null."""
 
     codes: Ints
     names: tuple[str, ...]
@@ -54,17 +55,16 @@ def ints(table: pa.Table, name: str) -> Ints:
 
 
 def codes(table: pa.Table, name: str) -> Codes:
-    """A string column, dictionary-encoded or not."""
+    """A string column, dictionary-encoded or not; names are sorted, so that results do not depend on order."""
     column = table.column(name)
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     array = _one(column)
-    names = [item.as_py() for item in array.dictionary]
     raw = np.asarray(array.indices.fill_null(NULL).to_numpy(), dtype=np.int64)
-    order = sorted(range(len(names)), key=lambda index: names[index] or "")
-    place = np.full(len(names) + 1, NULL, dtype=np.int64)
-    place[order] = np.arange(len(names))
-    return Codes(place[raw], tuple(names[index] for index in order))
+    order = pc.sort_indices(array.dictionary).to_numpy()
+    place = np.full(len(order) + 1, NULL, dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return Codes(place[raw], tuple(array.dictionary.take(order).to_pylist()))
 
 
 def _one(column: pa.ChunkedArray) -> Any:

@@ -85,15 +85,19 @@ def summarize(sample: Sample, group: Mapping[str, str], frame: Frame) -> Latency
 def by_groups(sample: Sample, splits: Sequence[tuple[str, ...]], frame: Frame) -> list[Latency]:
     """The whole sample, then each of its groups by each of the `splits`; a split into one group is none."""
     whole = summarize(sample, {}, frame)
-    found = [] if whole is None else [whole]
+    if whole is None:
+        return []
+    parts: list[Latency | None] = []
+    omitted = 0
     for split in splits:
-        groups = _groups(sample, split)
-        parts = [summarize(sample.only(chosen), group, frame) for group, chosen in groups]
-        found.extend(part for part in parts if part is not None)
-    return found
+        groups, others = _groups(sample, split)
+        omitted += others
+        parts += [summarize(sample.only(chosen), group, frame) for group, chosen in groups]
+    return [replace(whole, omitted=omitted), *(part for part in parts if part is not None)]
 
 
-def _groups(sample: Sample, fields: tuple[str, ...]) -> list[tuple[dict[str, str], Bools]]:
+def _groups(sample: Sample, fields: tuple[str, ...]) -> tuple[list[tuple[dict[str, str], Bools]], int]:
+    """The groups by some fields, and how many others there are: rare commands."""
     columns = [sample.attributes[name] for name in fields]
     key = np.zeros(len(sample.values), dtype=np.int64)
     for column in columns:
@@ -103,7 +107,7 @@ def _groups(sample: Sample, fields: tuple[str, ...]) -> list[tuple[dict[str, str
         keys = keys[np.argsort(-counts, kind="stable")][:MAX_COMMANDS]
         keys = np.sort([k for k in keys if (key == k).sum() >= MIN_COMMAND_COUNT])
     if len(counts) < 2:
-        return []
+        return [], 0
     found = []
     for one in keys:
         chosen = key == one
@@ -111,7 +115,7 @@ def _groups(sample: Sample, fields: tuple[str, ...]) -> list[tuple[dict[str, str
         names = [column.name(int(column.codes[first])) for column in columns]
         if all(name is not None for name in names):
             found.append(({f: n or "" for f, n in zip(fields, names, strict=True)}, chosen))
-    return found
+    return found, len(counts) - len(keys)
 
 
 def _modes(sample: Sample, usual: Bools, frame: Frame) -> tuple[Mode, ...]:
@@ -128,7 +132,8 @@ def _mode(hill: Hill, sample: Sample, usual: Bools, several: bool) -> Mode:
     if several and not hill.minor:
         reasons = contrast.sets_apart(inside[usual], {k: v[usual] for k, v in sample.attributes.items()})
     low, high = max(hill.low, int(sample.values.min())), min(hill.high, int(sample.values[usual].max()))
-    return Mode(round(low), round(hill.peak), round(high), hill.count, round(float(hill.share), 6), hill.minor, reasons)
+    peak = min(max(hill.peak, low), high)
+    return Mode(round(low), round(peak), round(high), hill.count, round(float(hill.share), 6), hill.minor, reasons)
 
 
 def _outliers(sample: Sample, outside: Bools, frame: Frame) -> Outliers | None:

@@ -86,6 +86,8 @@ def _bandwidth(grid: Floats, below: Floats, total: int) -> float:
     """Silverman's rule in octaves, on the narrowest half of the values: one mode of several must not set it."""
     middle = (grid[1:] + grid[:-1]) / 2
     mass = np.diff(below)
+    if not mass.sum() > 0:  # values beyond what the grid can tell apart
+        return _MIN_BANDWIDTH
     mean = float(np.average(middle, weights=mass))
     deviation = float(np.sqrt(np.average((middle - mean) ** 2, weights=mass)))
     starts = np.interp(np.linspace(0, 0.5, 101) * total, below, grid)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from tracekit.analyze.columns import Bools, Codes, Ints, codes, ints
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, codes, ints
 from tracekit.trace import Trace
 
 COLUMNS = ("ts_ns", "comm", "path", "ret", "duration_ns", "flags")
@@ -50,12 +50,13 @@ def read_opens(trace: Trace) -> Opens:
     ts_ns = ints(table, "ts_ns")
     order = np.argsort(ts_ns, kind="stable") if (np.diff(ts_ns) < 0).any() else np.arange(len(ts_ns))
     answered = np.asarray(pc.is_valid(table.column("ret")).to_numpy(), dtype=np.bool_)
+    duration_ns = ints(table, "duration_ns")
     return Opens(
         ts_ns[order],
         codes(table, "comm")[order],
         codes(table, "path")[order],
         ints(table, "ret")[order],
         answered[order],
-        ints(table, "duration_ns")[order],
+        np.where(duration_ns < 0, NULL, duration_ns)[order],
         ints(table, "flags")[order],
     )

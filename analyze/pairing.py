@@ -253,7 +253,8 @@ def _by_key(events: BlockEvents) -> Pairs:
     issue = rows[~requeued]
     start, first_issue = _origin(events, issue, into_issue, into_end)
     complete = ended_by[issue]
-    unmatched = np.flatnonzero((events.kind == COMPLETE) & (into_end == NULL))
+    # What completes nothing is a flush, whose request is never issued.
+    unmatched = np.flatnonzero((events.kind == COMPLETE) & (into_end == NULL) & (events.bytes != 0))
     pairs = Pairs(
         start,
         first_issue,

@@ -120,7 +120,8 @@ def _sorted_rows(table: pa.Table, names: dict[str, Codes]) -> _Rows:
     kind = kind[order]
     new_pid = np.diff(columns["pid"], prepend=_EVER) != 0
     after_exit = np.append(False, kind[:-1] == _EXIT)[: len(kind)]
-    life = np.cumsum(new_pid | after_exit | (kind == _FORK)) - 1
+    nobody = columns["pid"] == NULL  # an imported trace may not know: each row is then a process of its own
+    life = np.cumsum(new_pid | after_exit | (kind == _FORK) | nobody) - 1
     return _Rows(columns["ts_ns"], kind, columns["pid"], columns, life)
 
 
@@ -136,11 +137,11 @@ def _lives(rows: _Rows, size: int, names: dict[str, Codes], windows: Windows) ->
     begin_ns = np.where(fork_ns != NULL, fork_ns, np.where(started_ns != NULL, started_ns, _EVER))
     known = (started_ns != NULL) & (exit_ns != NULL)
     doubtful = known & (told_ns == NULL) & windows.spanned_by(started_ns, exit_ns)
-    comm = np.where(
-        exec_ns != NULL,
-        rows.last(kind == _EXEC, column["comm"], size),
-        rows.last(column["comm"] != NULL, column["comm"], size),
-    )
+    # The last exec names a process; the exit has the name of its last thread, so that is asked last.
+    comm = rows.last(kind == _EXIT, column["comm"], size)
+    for named in ((kind != _EXIT) & (column["comm"] != NULL), kind == _EXEC):
+        better = rows.last(named, column["comm"], size)
+        comm = np.where(better != NULL, better, comm)
     path = rows.last((kind == _EXEC) | (kind == _FAILED), column["path"], size)
     seen_ns = rows.first(every, rows.ts_ns, size)
     return Lives(

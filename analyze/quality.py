@@ -15,7 +15,7 @@ def quality(metadata: Metadata, events: Events) -> Quality:
     counted = sum(counters.lost for counters in metadata.counters.values())
     lost, pairs = events.lost, events.blocks.pairs
     return Quality(
-        max(counted, sum(window.lost for window in lost)),
+        max(counted, sum(window.lost for window in lost)) if metadata.counters or lost else None,
         lost,
         int(pairs.missed.sum()),
         len(pairs.orphans) - pairs.before,
@@ -41,14 +41,14 @@ def _notes(metadata: Metadata, lives: Lives, blocks: BlockIO) -> list[str]:
         (
             pairs.before,
             "{} I/O was under way when the recording began",
-            "{} I/Os were under way when the recording began",
+            "{} I/O were under way when the recording began",
         ),
-        (int(spanning.sum()), *_both("{} I/O{s} that span{v} lost events left out of latencies")),
+        (int(spanning.sum()), *_both("{} I/O that span{v} lost events left out of latencies")),
         (
             int((pairs.rival | pairs.start_rival).sum()),
-            *_both("{} I/O{s} matched by place, with another one like it under way, left out of latencies"),
+            *_both("{} I/O matched by place, with another one like it under way, left out of latencies"),
         ),
-        (int(never.sum()), *_both("{} I/O{s} entered the block layer, but the issue is missing")),
+        (int(never.sum()), *_both("{} I/O entered the block layer, but the issue is missing")),
         (lives.untrusted, *_both("{} process lifetime{s} that span{v} lost events left out")),
         (_truncated(metadata), *_both("{} event{s} whose strings were cut")),
     )

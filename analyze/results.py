@@ -17,7 +17,7 @@ class LostWindow:
 class Quality:
     """What the recording lacks, and so how far the rest is to be trusted."""
 
-    lost: int
+    lost: int | None
     lost_windows: tuple[LostWindow, ...]
     unmatched_issues: int
     unmatched_completions: int
@@ -27,7 +27,7 @@ class Quality:
 
     @property
     def whole(self) -> bool:
-        """Whether the recording ended normally and lost nothing."""
+        """Whether the recording ended normally and is not known to have lost anything."""
         return self.complete and not self.lost
 
 
@@ -91,7 +91,11 @@ class Outliers:
 
 @dataclass(frozen=True)
 class Latency:
-    """The distribution of one metric over one group of events."""
+    """The distribution of one metric over one group of events.
+
+    Attributes:
+        omitted: of the whole, how many groups are not in the report: rare commands.
+    """
 
     metric: str
     group: dict[str, str]
@@ -106,6 +110,7 @@ class Latency:
     histogram: tuple[Bucket, ...]
     modes: tuple[Mode, ...]
     outliers: Outliers | None
+    omitted: int = 0
 
 
 @dataclass(frozen=True)

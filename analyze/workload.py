@@ -1,6 +1,7 @@
 """Who does what: processes by path and parent, I/O by disk, op and command, opens by path and command."""
 
 import errno
+import itertools
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -26,10 +27,10 @@ def workload(events: Events) -> Workload:
     omitted: dict[str, int] = {}
 
     def each(name: str, codes: Codes, use: Callable[[str, Ints], Use]) -> tuple[Use, ...]:
-        groups = list(busiest(codes))
-        if len(groups) > AT_MOST:
-            omitted[name] = len(groups) - AT_MOST
-        return tuple(use(label, rows) for label, rows in groups[:AT_MOST])
+        others = len(np.unique(codes.codes)) - AT_MOST
+        if others > 0:
+            omitted[name] = others
+        return tuple(use(label, rows) for label, rows in itertools.islice(busiest(codes), AT_MOST))
 
     started = np.flatnonzero(lives.start_ns != NULL)
     issued = np.flatnonzero(blocks.issued)

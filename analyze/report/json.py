@@ -21,6 +21,7 @@ def to_dict(report: Report) -> dict[str, Any]:
     whole["quality"].pop("complete")
     for pattern in whole["patterns"]:
         pattern.pop("failing")
-    if not whole["workload"]["omitted"]:
-        del whole["workload"]["omitted"]
+    for part in (whole["workload"], *whole["latency"]):
+        if not part["omitted"]:
+            del part["omitted"]
     return {"report_format": REPORT_FORMAT, **whole}

@@ -144,7 +144,7 @@ def _outlier_lines(out: Outliers, report: Report) -> list[str]:
 
 
 def _groups(groups: Sequence[Latency], whole: Latency) -> list[Any]:
-    """A line for each group, the slowest first."""
+    """A line for each group that was kept (of commands the busiest), the slowest first."""
     if not groups:
         return []
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -153,8 +153,8 @@ def _groups(groups: Sequence[Latency], whole: Latency) -> list[Any]:
     shown = GROUPS if len(groups) > GROUPS + 1 else GROUPS + 1
     for one in sorted(groups, key=lambda item: (-item.p99_ns, sorted(item.group.items())))[:shown]:
         table.add_row(*(Text(cell) for cell in _group_row(one)))
-    rest = len(groups) - shown
-    more = [_indented(Text(f"and {rest:,} more", style="dim"))] if rest > 0 else []
+    rest = max(len(groups) - shown, 0) + whole.omitted
+    more = [_indented(Text(f"and {rest:,} more", style="dim"))] if rest else []
     return [_indented(table), *more]
 
 

@@ -64,6 +64,10 @@ def _head(report: Report) -> list[Any]:
 def _quality(quality: Quality, report: Report) -> list[Any]:
     if not quality.whole:
         lines: list[Any] = [Text(f"QUALITY: {_gaps(quality)}", style="bold red")]
+    elif quality.unmatched_issues or quality.unmatched_completions:
+        lines = [Text("Quality: complete, no loss counted, but not all I/O could be paired", style="yellow")]
+    elif quality.lost is None:
+        lines = [Text("Quality: complete; whether events were lost is unknown", style="yellow")]
     else:
         lines = [Text("Quality: complete, nothing lost", style="green")]
     lines += [_indented(Text(f"- {text}"), 2) for text in _lost_lines(quality, report)]
@@ -102,13 +106,13 @@ def _findings(report: Report) -> list[Any]:
         why = (
             "no events were recorded"
             if not sum(report.trace.events.values())
-            else "no rhythm, no outliers, no failures"
+            else "no rhythm, outlier, second mode or frequent failure was found"
         )
         return [*lines, Text(f"Nothing stands out: {why}.")]
     for finding in report.findings:
         table = Table.grid(padding=(0, 1))
         table.add_column(justify="right", width=2)
-        table.add_column()
+        table.add_column(overflow="fold")
         table.add_row(Text(f"{finding.rank}."), Text(f"{printable(finding.title)}.", style="bold"))
         if finding.detail:
             table.add_row("", Text(printable(finding.detail)))
@@ -129,17 +133,19 @@ def _patterns(report: Report) -> list[Any]:
 
 
 def _pattern(pattern: Pattern, report: Report) -> list[Any]:
-    where = ", ".join(f"{key} {printable(value)}" for key, value in pattern.scope.items())
+    where = ", ".join(
+        printable(value) if key == "all" else f"{key} {printable(value)}" for key, value in pattern.scope.items()
+    )
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    table.add_column()
+    table.add_column(overflow="fold")
     start, end = (format_ns(at - report.trace.start_ns) for at in (pattern.start_ns, pattern.end_ns))
     beat = {True: "keeps the beat of a clock", False: "each round starts when the last is over", None: ""}
     rows = [
         ("period", f"{format_ns(pattern.period_ns)} (varies by {format_share(pattern.jitter)})"),
         ("burst", f"{pattern.burst_size} events in {format_ns(pattern.burst_duration_ns)}"),
         ("pause", format_ns(pattern.pause_ns)),
-        ("seen", f"{pattern.cycles} times, from {start} to {end}"),
+        ("seen", f"{pattern.cycles:,} times, from {start} to {end}"),
         ("beat", beat[pattern.clock]),
         ("runs", _chain(pattern.chain) if pattern.event == "exec" else ""),
         ("exits", ", ".join(f"{_status(code)}: {count:,}" for code, count in pattern.exit_codes.items())),

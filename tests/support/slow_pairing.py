@@ -127,10 +127,10 @@ def by_key(events: list[Event], result: Result) -> None:
             taken = pop(issued[key], rivals) or (NONE, Request())
             if event.kind == REQUEUE:
                 push(waiting[key], row, taken[1], rivals)
-            elif taken[0] == NONE:
-                result.orphans.append(row)
-            else:
+            elif taken[0] != NONE:
                 end(taken, row, rivals, result)
+            else:
+                result.orphans += [row] * (event.bytes != 0)  # a flush completes nothing, and is never issued
     for queue in issued.values():
         for origin, request in queue:
             request.rival = origin in rivals

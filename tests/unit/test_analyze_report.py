@@ -111,7 +111,7 @@ def test_without_slots_a_pair_with_a_rival_is_not_trusted(tmp_path):
     io(builder, 101 * MS, slot=None, device_ns=10 * MS)
     result = analyze(builder.trace(tmp_path / "t"))
     assert latency(result, "block.device").count == 1
-    note = "2 I/Os matched by place, with another one like it under way, left out of latencies"
+    note = "2 I/O matched by place, with another one like it under way, left out of latencies"
     assert result.quality.notes == (note,)
 
 
