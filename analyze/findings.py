@@ -9,7 +9,7 @@ from tracekit.analyze.blocks import BlockIO
 from tracekit.analyze.columns import NULL, Ints
 from tracekit.analyze.events import Events
 from tracekit.analyze.opens import Opens
-from tracekit.analyze.patterns import parent_name
+from tracekit.analyze.patterns import parent_name, restarted
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Finding, Latency, Mode, Pattern, SetsApart
 from tracekit.analyze.workload import busiest, failures
@@ -28,6 +28,8 @@ _FAILED_SHARE = 0.3
 _SAME_PATH = 0.2
 _QUEUE_RATIO = 3
 _WORTH_NS = 1_000_000
+#: How a process ends that writes to a pipe after its reader has seen enough: `yes | head` does it every time.
+_SIGPIPE = 13
 Evidence = dict[str, int | float | str | None]
 
 
@@ -47,7 +49,7 @@ def findings(
 ) -> tuple[Finding, ...]:
     """Everything worth telling; empty if there is nothing. `start_ns` is when the recording began."""
     found = [
-        *_of_patterns(patterns),
+        *_of_patterns(patterns, events.lives),
         *_of_latency(latency, start_ns),
         *_of_failures(events, patterns),
         *_of_errors(events.blocks),
@@ -59,7 +61,7 @@ def findings(
 # --- patterns --------------------------------------------------------------------------------------------------
 
 
-def _of_patterns(patterns: tuple[Pattern, ...]) -> Iterator[_Found]:
+def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives) -> Iterator[_Found]:
     for pattern in patterns:
         evidence: Evidence = {
             "period_ns": pattern.period_ns,
@@ -68,26 +70,37 @@ def _of_patterns(patterns: tuple[Pattern, ...]) -> Iterator[_Found]:
             "cycles": pattern.cycles,
             "jitter": pattern.jitter,
         }
-        if pattern.event == "exec":
-            weight = 90 if pattern.failing else 80 if pattern.kind == "bursts" else 60
-            kind = "restarts" if pattern.failing else "process_bursts" if pattern.kind == "bursts" else "periodic"
-        else:
-            weight, kind = 40, "periodic"
-        yield _Found(weight, kind, _capital(pattern.sentence), _beat(pattern), evidence)
+        service = restarted(pattern, lives)
+        weight, kind = _weight_and_kind(pattern, service)
+        yield _Found(weight, kind, _capital(pattern.sentence), _beat(pattern, service), evidence)
 
 
-def _beat(pattern: Pattern) -> str:
-    what = _EVENTS[pattern.event]
-    rate = f"That makes {pattern.rate_per_second:.3g} a second, {format_share(pattern.share)} of all {what}. "
+def _weight_and_kind(pattern: Pattern, service: str | None) -> tuple[float, str]:
+    if pattern.event != "exec":
+        return 40, "periodic"
+    if service is not None:
+        return 90, "restarts"
+    return (80, "process_bursts") if pattern.kind == "bursts" else (60, "periodic")
+
+
+def _beat(pattern: Pattern, service: str | None) -> str:
+    share = f"{format_share(pattern.share)} of all {_EVENTS[pattern.event]}"
     meaning = {
         True: "It keeps the beat of a clock: look for a timer.",
         False: "Each round starts when the last one is over: look for a loop or for something that is restarted.",
         None: "",
     }[pattern.clock]
-    if pattern.failing:
-        culprit = pattern.chain[0] if pattern.chain[0] in pattern.failing else next(iter(pattern.failing))
-        meaning = f"{culprit} fails and is started again, over and over."
-    return (rate + meaning).strip()
+    if service is not None:
+        meaning = f"{service} fails and is started again, over and over."
+    return f"That makes {_rate(pattern.rate_per_second)}, {share}. {meaning}".strip()
+
+
+def _rate(per_second: float) -> str:
+    """A rate in the unit that makes a number of it which people can read."""
+    for rate, unit in ((per_second, "second"), (per_second * 60, "minute")):
+        if rate >= 0.95:
+            return f"{rate:,.{0 if rate >= 99.95 else 1}f} a {unit}"
+    return f"{per_second * 3600:.1f} an hour"
 
 
 def _capital(text: str) -> str:
@@ -125,7 +138,8 @@ def _outliers(one: Latency, start_ns: int) -> Iterator[_Found]:
 
 def _modes(one: Latency) -> Iterator[_Found]:
     modes = [mode for mode in one.modes if not mode.minor]
-    if len(modes) < 2 or modes[-1].peak_ns < _WORTH_NS / 10:
+    # What takes microseconds has modes always: a name that is known or not, a file that is made or not.
+    if len(modes) < 2 or modes[-1].peak_ns < (_WORTH_NS if one.metric == "open" else _WORTH_NS / 10):
         return
     ranges = [f"{_range(mode.low_ns, mode.high_ns)} ({format_share(mode.share)})" for mode in modes]
     parts = f"{', '.join(ranges[:-1])} and {ranges[-1]}"
@@ -204,13 +218,13 @@ def _failed_opens(name: str, rows: Ints, opens: Opens) -> Iterator[_Found]:
 
 
 def _failed_processes(lives: Lives, told: set[str]) -> Iterator[_Found]:
-    bad = np.flatnonzero(lives.exited_badly & (lives.start_ns != NULL))
+    bad = np.flatnonzero(lives.exited_badly & (lives.exit_signal != _SIGPIPE) & (lives.start_ns != NULL))
     for name, rows in list(busiest(lives.comm[bad]))[:3]:
         tried = int(((lives.comm.codes == lives.comm.codes[bad[rows[0]]]) & (lives.exit_ns != NULL)).sum())
         if name in told or len(rows) < 5 or len(rows) < _FAILED_SHARE * tried:
             continue
         parent = int(lives.parent[bad[rows[0]]])
-        title = f"{format_count(len(rows))} of {format_count(tried)} processes {name} exit with an error"
+        title = f"{name}: {format_count(len(rows))} of {format_count(tried)} runs exit with an error"
         detail = f"The first was started by {parent_name(lives, parent)}." if parent != NULL else ""
         yield _Found(35, "failed_processes", title, detail, {"comm": name, "failed": len(rows), "exits": tried})
 

@@ -9,7 +9,7 @@ from tracekit.analyze.columns import NULL, Bools, Codes, Ints, combine
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern
 from tracekit.analyze.rhythm import MIN_CYCLES, Rhythm, find_rhythm
-from tracekit.analyze.sentences import say
+from tracekit.analyze.sentences import Endings, say
 
 MAX_ANCESTORS = 8
 MAX_GROUPS = 200
@@ -21,6 +21,19 @@ COVERAGE = 0.7
 #: ... and rhythms are the same if they share so many.
 OVERLAP = 0.5
 _SAME_PERIOD = 0.05
+#: Who starts a pattern's processes may take the place of a better group that is purer by no more than this ...
+PURER = 0.2
+#: ... and a command fails in nearly each round from this part of them on.
+NEARLY_EACH = 0.8
+#: Single opens and I/Os at equal distances below this are somebody who waits for nothing else, not a rhythm.
+TRIVIAL_NS = 5_000_000
+#: Whose exit with 1 is an answer, no failure.
+_ANSWERS_WITH_1 = frozenset(("[", "cmp", "diff", "egrep", "false", "fgrep", "grep", "pgrep", "pidof", "pkill", "test"))
+_SIGPIPE = "signal 13"
+#: A round of a service that is started again may end with this, and is no work of its starter.
+_PAUSE = "sleep"
+#: A cluster that follows a start by at most so many lengths of a burst belongs to the same burst.
+_SAME_BURST = 1.25
 
 
 @dataclass(frozen=True)
@@ -44,13 +57,14 @@ class _Group:
     """Positions of events, and what they have in common.
 
     `rank` orders kinds of groups, the more telling first; `distance` orders the ancestors of the same processes, the
-    nearest first.
+    nearest first; `top` is the ancestor's life.
     """
 
     scope: dict[str, str]
     rank: int
     rows: Ints
     distance: float = 0
+    top: int = NULL
 
 
 @dataclass(frozen=True)
@@ -70,8 +84,8 @@ def process_patterns(lives: Lives, start_ns: int, end_ns: int) -> tuple[Pattern,
     rows = rows[np.argsort(lives.start_ns[rows], kind="stable")]
     failed = lives.exec_ns[rows] == NULL
     train = Train("exec", lives.start_ns[rows], _labels(lives)[rows], rows, failed)
-    chosen = _choose(train, list(_process_groups(train, lives)), start_ns, end_ns)
-    return tuple(_pattern(train, one, lives) for one in chosen)
+    families = _families(train, list(_process_groups(train, lives)), start_ns, end_ns)
+    return tuple(_process_pattern(train, family, lives) for family in families)
 
 
 def event_patterns(train: Train, groups: dict[str, Codes], start_ns: int, end_ns: int) -> tuple[Pattern, ...]:
@@ -79,7 +93,12 @@ def event_patterns(train: Train, groups: dict[str, Codes], start_ns: int, end_ns
     found = [_Group({"all": train.event}, 9, np.arange(len(train.times_ns)))]
     for rank, (name, codes) in enumerate(groups.items(), 1):
         found.extend(_by_code(name, codes, rank))
-    return tuple(_pattern(train, one, None) for one in _choose(train, found, start_ns, end_ns))
+    chosen = [_best(family) for family in _families(train, found, start_ns, end_ns)]
+    return tuple(_pattern(train, one) for one in chosen if not _is_trivial(one.rhythm))
+
+
+def _is_trivial(rhythm: Rhythm) -> bool:
+    return rhythm.burst_size == 1 and rhythm.period_ns < TRIVIAL_NS
 
 
 def without_echoes(patterns: tuple[Pattern, ...], others: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
@@ -123,13 +142,15 @@ def _process_groups(train: Train, lives: Lives) -> Iterator[_Group]:
     member, top, below, away = (np.concatenate(parts) for parts in (rows, tops, branches, levels))
     for positions in _parts(top):
         name = parent_name(lives, int(top[positions[0]]))
-        yield _Group({"parent": name}, 1, np.unique(member[positions]), float(away[positions].mean()))
+        ancestor_life = int(top[positions[0]])
+        yield _Group({"parent": name}, 1, np.unique(member[positions]), float(away[positions].mean()), ancestor_life)
     path = lives.path.codes[below]
     named = np.flatnonzero(path != NULL)
     for positions in _parts(combine(top[named], path[named])) if len(named) else ():
         one = named[positions[0]]
         scope = {"parent": parent_name(lives, int(top[one])), "path": lives.path.names[path[one]]}
-        yield _Group(scope, 2, np.unique(member[named[positions]]), float(away[named[positions]].mean()))
+        rows_of_it = np.unique(member[named[positions]])
+        yield _Group(scope, 2, rows_of_it, float(away[named[positions]].mean()), int(top[one]))
 
 
 def parent_name(lives: Lives, life: int) -> str:
@@ -157,8 +178,8 @@ def _parts(keys: Ints) -> Iterator[Ints]:
 # --- choice ----------------------------------------------------------------------------------------------------
 
 
-def _choose(train: Train, groups: list[_Group], start_ns: int, end_ns: int) -> list[_Candidate]:
-    """One candidate for each rhythm: of the groups that show it, the purest that holds nearly all of it."""
+def _families(train: Train, groups: list[_Group], start_ns: int, end_ns: int) -> list[list[_Candidate]]:
+    """The groups that show a rhythm, those together that show the same one, the one that has most of it first."""
     found = []
     for group in groups:
         times = train.times_ns[group.rows]
@@ -169,30 +190,120 @@ def _choose(train: Train, groups: list[_Group], start_ns: int, end_ns: int) -> l
             found.append(_Candidate(group, rhythm, group.rows[rhythm.members()]))
     found.sort(key=lambda one: (-len(one.members), one.group.rank, len(one.group.rows)))
     families: list[list[_Candidate]] = []
-    for one in found:
-        for family in families:
-            if len(np.intersect1d(family[0].members, one.members)) >= OVERLAP * len(one.members):
-                family.append(one)
-                break
-        else:
-            families.append([one])
-    return [_best(family) for family in families]
+    inside = np.zeros(len(train.times_ns), dtype=np.bool_)
+    while found:
+        inside[found[0].members] = True
+        same = [bool(inside[one.members].sum() >= OVERLAP * len(one.members)) for one in found]
+        inside[found[0].members] = False
+        families.append([one for one, its in zip(found, same, strict=True) if its])
+        found = [one for one, its in zip(found, same, strict=True) if not its]
+    return families
 
 
 def _best(family: list[_Candidate]) -> _Candidate:
-    enough = [one for one in family if len(one.members) >= COVERAGE * len(family[0].members)]
-    return min(enough, key=lambda one: (-round(one.purity, 1), one.group.rank, len(one.group.rows), one.group.distance))
+    """The purest that holds nearly all of the rhythm."""
+    return min((one for one in family if len(one.members) >= COVERAGE * len(family[0].members)), key=_order)
+
+
+def _order(one: _Candidate) -> tuple[float, int, int, float]:
+    return -round(one.purity, 1), one.group.rank, len(one.group.rows), one.group.distance
+
+
+def _started_by(train: Train, family: list[_Candidate], lives: Lives) -> tuple[_Candidate, bool]:
+    """The best of a family, and whether the parent of its scope starts its bursts itself.
+
+    A far ancestor has all that its descendants start, and other work may look like more rounds of the same: so
+    whoever starts most of the bursts is preferred to it.
+    """
+    best = _best(family)
+    starter, share = _starter(train, best, {one.group.top for one in family}, lives)
+    if best.group.top == starter or share < OVERLAP:
+        return best, best.group.top == starter
+    nearer = [
+        one
+        for one in family
+        if one.group.top == starter
+        and len(one.members) >= COVERAGE * share * len(best.members)
+        and one.purity >= best.purity - PURER
+    ]
+    return (min(nearer, key=_order), True) if nearer else (best, False)
+
+
+def _starter(train: Train, one: _Candidate, tops: set[int], lives: Lives) -> tuple[int, float]:
+    """The life that starts most of the processes, or what starts them within the burst; and its share of them."""
+    life = train.life[one.members]
+    burst_of = np.full(len(lives) + 1, NULL, dtype=np.int64)
+    burst_of[life] = mine = np.repeat(np.arange(one.rhythm.cycles), one.rhythm.last - one.rhythm.first + 1)
+    # A fork that runs no program of its own is a part of its parent, such as a subshell, unless it starts a lot.
+    mere_fork = np.append(lives.forked & (lives.start_ns == NULL), False)
+    mere_fork[[top for top in tops if top != NULL]] = False
+    parent, above = np.append(lives.parent, NULL), lives.parent[life]
+    for _ in range(MAX_ANCESTORS):
+        inner = (above != NULL) & ((burst_of[above] == mine) | mere_fork[above])
+        if not inner.any():
+            break
+        above = np.where(inner, parent[above], above)
+    values, counts = np.unique(above[above != NULL], return_counts=True)
+    if not len(values):
+        return NULL, 0.0
+    most = int(np.argmax(counts))
+    return int(values[most]), float(counts[most] / len(life))
+
+
+# --- what is started again -------------------------------------------------------------------------------------
+
+
+def restarted(pattern: Pattern, lives: Lives) -> str | None:
+    """The program that fails and is started again, if that is what the pattern shows.
+
+    That is the first one of each round, if it fails, waits for no clock, and is all that its starter starts: a loop
+    in which one of several commands exits with 1 is no service that cannot start.
+    """
+    first = pattern.chain[0] if pattern.event == "exec" and pattern.chain else ""
+    status = pattern.failing.get(first)
+    if status is None or pattern.clock is True:
+        return None
+    if status == _SIGPIPE or (status == "1" and first in _ANSWERS_WITH_1):
+        return None
+    return first if _is_all_that_is_started(first, pattern, lives) else None
+
+
+def _is_all_that_is_started(first: str, pattern: Pattern, lives: Lives) -> bool:
+    label, started, parent = _labels(lives), lives.start_ns, lives.parent
+    during = (started >= pattern.start_ns) & (started <= pattern.end_ns)
+    named = np.append(during & label.is_in(first), False)
+    service = named[:-1] & ~named[parent]
+    begin = np.sort(started[service])
+    if len(begin) > (2 - NEARLY_EACH) * pattern.cycles:
+        return False
+    starters = np.setdiff1d(parent[service], (NULL,))
+    beside = started[during & np.isin(parent, starters) & ~service & ~label.is_in(_PAUSE)]
+    since = beside - begin[np.searchsorted(begin, beside, side="right") - 1]
+    together = (since >= 0) & (since <= _SAME_BURST * pattern.burst_duration_ns)
+    return bool(together.sum() < (1 - NEARLY_EACH) * pattern.cycles)
 
 
 # --- results ---------------------------------------------------------------------------------------------------
 
 
-def _pattern(train: Train, one: _Candidate, lives: Lives | None) -> Pattern:
+def _process_pattern(train: Train, family: list[_Candidate], lives: Lives) -> Pattern:
+    one, direct = _started_by(train, family, lives)
+    return _pattern(train, one, *_exits(train, one, lives), direct=direct)
+
+
+def _pattern(
+    train: Train,
+    one: _Candidate,
+    exit_codes: dict[str, int] | None = None,
+    failing: dict[str, str] | None = None,
+    endings: Endings | None = None,
+    *,
+    direct: bool = True,
+) -> Pattern:
     rhythm, times = one.rhythm, train.times_ns[one.group.rows]
     start_ns, end_ns = int(times[rhythm.first[0]]), int(times[rhythm.last[-1]])
     typical = _typical(one)
     kind = "bursts" if rhythm.burst_size > 1 else "periodic"
-    codes, failing = ({}, {}) if lives is None else _exits(train, one, lives)
     chain = tuple(train.label.name(int(code)) or "?" for code in train.label.codes[typical[:MAX_CHAIN]])
     pattern = Pattern(
         kind=kind,
@@ -211,11 +322,13 @@ def _pattern(train: Train, one: _Candidate, lives: Lives | None) -> Pattern:
         share=round(rhythm.events / len(train.times_ns), 4),
         clock=rhythm.clock,
         chain=chain,
-        exit_codes=codes,
+        exit_codes=exit_codes or {},
         sentence="",
-        failing=failing,
+        failing={name: failing[name] for name in dict.fromkeys((*chain, *failing)) if name in failing}
+        if failing
+        else {},
     )
-    return replace(pattern, sentence=say(pattern))
+    return replace(pattern, sentence=say(pattern, endings or Endings(), direct=direct))
 
 
 def _typical(one: _Candidate) -> Ints:
@@ -227,21 +340,33 @@ def _typical(one: _Candidate) -> Ints:
     return one.group.rows[rhythm.first[burst] : rhythm.last[burst] + 1]
 
 
-def _exits(train: Train, one: _Candidate, lives: Lives) -> tuple[dict[str, int], dict[str, str]]:
+def _exits(train: Train, one: _Candidate, lives: Lives) -> tuple[dict[str, int], dict[str, str], Endings]:
     """How the processes ended, and which commands end badly, the same way, in nearly every burst."""
     life = train.life[one.members]
     done = lives.exit_ns[life] != NULL
     status = np.where(lives.exit_signal[life] > 0, lives.exit_signal[life] + 1000, lives.exit_code[life])[done]
     values, counts = np.unique(status, return_counts=True)
     codes = {_status(int(value)): int(count) for value, count in zip(values, counts, strict=True)}
-    label = train.label.codes[one.members][done]
-    failing = {}
-    for code in np.unique(label[status > 0]):
-        mine = status[label == code]
-        bad, often = np.unique(mine[mine > 0], return_counts=True)
-        if often.max() >= 0.8 * one.rhythm.cycles:
-            failing[train.label.name(int(code)) or "?"] = _status(int(bad[np.argmax(often)]))
-    return codes, failing
+    failing, often = _failing(train.label[one.members][done], status, one.rhythm.cycles)
+    told = sum(often.values())
+    endings = Endings(
+        nearly=frozenset(name for name in often if often[name] < int(one.rhythm.whole.sum())),
+        rest=len(status) - told,
+        rest_failed=int((status > 0).sum()) - told,
+        rest_unknown=int((status < 0).sum()),
+    )
+    return codes, failing, endings
+
+
+def _failing(label: Codes, status: Ints, cycles: int) -> tuple[dict[str, str], dict[str, int]]:
+    """How each command ends that ends badly in nearly every burst, and how often it does."""
+    failing, often = {}, {}
+    for code in np.unique(label.codes[status > 0]):
+        bad, counts = np.unique(status[(label.codes == code) & (status > 0)], return_counts=True)
+        if counts.max() >= NEARLY_EACH * cycles:
+            name = label.name(int(code)) or "?"
+            failing[name], often[name] = _status(int(bad[np.argmax(counts)])), int(counts.max())
+    return failing, often
 
 
 def _status(value: int) -> str:

@@ -33,6 +33,8 @@ MIN_CONTRAST = 3
 NEARLY = 0.01
 #: Events are so many times as dense in bursts as they are in the background.
 MIN_DENSITY = 5
+#: What is cut by an end of the recording is at most so many times as large and long as the largest whole burst.
+MAX_CUT = 1.25
 MAX_LENGTH_DEVIATION = 0.1
 MAX_SIZE_VARIATION = 0.35
 #: How many distances to divide at, of few and of many events.
@@ -133,10 +135,24 @@ def _at_scale(times: Ints, gaps: Ints, scale: int, start_ns: int, end_ns: int) -
 
 def _regular(times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, end_ns: int) -> Rhythm | None:
     """The rhythm of these bursts if it is one."""
+    first, last = _without_strangers(times, first, last, scale, start_ns, end_ns)
     if len(first) < MIN_CYCLES:
         return None
     bursts = _Bursts(times, first, last, scale, start_ns, end_ns)
     return bursts.rhythm() if bursts.are_regular() and bursts.are_alike() and bursts.stand_out() else None
+
+
+def _without_strangers(
+    times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, end_ns: int
+) -> tuple[Ints, Ints]:
+    """All but clusters at the ends of the recording that exceed the others: no part of a burst is larger than one."""
+    if len(first) < MIN_CYCLES:
+        return first, last
+    size, length = last - first + 1, times[last] - times[first]
+    strange = (size > MAX_CUT * size[1:-1].max()) | (length > MAX_CUT * length[1:-1].max())
+    begin = 1 if strange[0] and times[first[0]] - start_ns <= scale else 0
+    end = len(first) - (1 if strange[-1] and end_ns - times[last[-1]] <= scale else 0)
+    return first[begin:end], last[begin:end]
 
 
 class _Bursts:

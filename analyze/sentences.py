@@ -1,34 +1,57 @@
 """Patterns in words: one plain sentence each."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 from tracekit.analyze.results import Pattern
-from tracekit.units import format_ns
+from tracekit.units import format_count, format_ns
 
 _NAMED = 6
 _NOUNS = {"exec": ("process starts", "processes start"), "open": ("file is opened", "files are opened")}
 
 
-def say(pattern: Pattern) -> str:
-    """What happens, how often, who starts it, what runs in it, and how it ends."""
+@dataclass(frozen=True)
+class Endings:
+    """How the processes of a pattern end, beyond what it tells itself.
+
+    Attributes:
+        nearly: failing commands that do not fail in every round.
+        rest: processes whose end the failing commands do not account for; of these `rest_failed` failed, and of
+            `rest_unknown` it is not known.
+    """
+
+    nearly: frozenset[str] = frozenset()
+    rest: int = 0
+    rest_failed: int = 0
+    rest_unknown: int = 0
+
+
+def say(pattern: Pattern, endings: Endings, *, direct: bool) -> str:
+    """What happens, how often, who starts it, what runs in it, and how it ends.
+
+    Args:
+        pattern: its own sentence is not looked at.
+        endings: how its processes end.
+        direct: whether the parent of its scope starts the bursts itself, and not something below it.
+    """
     one, many = _NOUNS.get(pattern.event, ("I/O is submitted", "I/Os are submitted"))
     period = format_ns(pattern.period_ns)
     if pattern.burst_size > 1:
-        text = f"{pattern.burst_size} {many} in a burst of {format_ns(pattern.burst_duration_ns)} every {period}"
-        text += f" (pause {format_ns(pattern.pause_ns)})"
+        text = f"{format_count(pattern.burst_size)} {many} in a burst of {format_ns(pattern.burst_duration_ns)}"
+        text += f" every {period} (pause {format_ns(pattern.pause_ns)})"
     else:
         text = f"one {one} every {period}"
-    text += f", {pattern.cycles} times"
-    details = [_who(pattern), _what(pattern)]
+    text += f", {format_count(pattern.cycles)} times"
+    details = [_who(pattern, direct), _what(pattern)]
     text += "".join(f"{':' if index == 0 else ','} {part}" for index, part in enumerate(filter(None, details)))
-    ending = _ending(pattern)
+    ending = _ending(pattern, endings)
     return f"{text}; {ending}" if ending else text
 
 
-def _who(pattern: Pattern) -> str:
+def _who(pattern: Pattern, direct: bool) -> str:
     scope = pattern.scope
     if "parent" in scope:
-        return f"started by {scope['parent']}"
+        return f"{'started by' if direct else 'below'} {scope['parent']}"
     if "cgroup" in scope:
         return f"in the cgroup {scope['cgroup']}"
     if pattern.event != "exec":
@@ -46,18 +69,25 @@ def _what(pattern: Pattern) -> str:
     return f"running {', '.join(named[:_NAMED])}{more}"
 
 
-def _ending(pattern: Pattern) -> str:
-    codes = pattern.exit_codes
-    if not codes:
-        return ""
-    bad = {name: pattern.failing[name] for name in dict.fromkeys(pattern.chain) if name in pattern.failing}
-    if not bad:
-        ok = codes.get("0", 0)
-        total = sum(codes.values())
-        return "all exit with 0" if ok == total else f"{total - ok} of {total} fail"
-    told = [_exits([name for name in bad if bad[name] == status], status) for status in dict.fromkeys(bad.values())]
-    rest = ", the rest exit with 0" if len(bad) < len(set(pattern.chain)) else ""
-    return f"{', '.join(told)} each time{rest}"
+def _ending(pattern: Pattern, endings: Endings) -> str:
+    failing = pattern.failing
+    if not failing:
+        return _rest(endings, "all exit with 0", f"of {format_count(endings.rest)}")
+    how = dict.fromkeys((failing[name], name in endings.nearly) for name in failing)
+    told = [
+        _exits([name for name in failing if (failing[name], name in endings.nearly) == (status, nearly)], status)
+        + (" nearly each time" if nearly else " each time")
+        for status, nearly in how
+    ]
+    rest = _rest(endings, "the rest exit with 0", f"of the other {format_count(endings.rest)}")
+    return ", ".join(filter(None, (*told, rest)))
+
+
+def _rest(endings: Endings, all_well: str, of_them: str) -> str:
+    """How those end that need no name; nothing where that is not known."""
+    if endings.rest_failed:
+        return f"{format_count(endings.rest_failed)} {of_them} fail{'s' if endings.rest_failed == 1 else ''}"
+    return all_well if endings.rest and not endings.rest_unknown else ""
 
 
 def _exits(names: list[str], status: str) -> str:

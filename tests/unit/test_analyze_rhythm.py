@@ -53,6 +53,28 @@ def test_bursts_cut_by_the_recording_do_not_count_in_their_size():
     assert not cut.whole[-1]
 
 
+def turns(count, size, period_ms, begin_ms=1000):
+    """Bursts of events 1 ms apart; the first begins at a time, the others follow at a distance."""
+    every = begin_ms + period_ms * np.arange(count)[:, None] + np.arange(size)
+    return (every.ravel() * 1_000_000).astype(np.int64)
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_a_cluster_at_an_end_that_exceeds_the_bursts_is_no_part_of_one(at_end):
+    """A compiler's 300 starts, then a service's 14 times 10."""
+    times, end_ns = np.concatenate((turns(1, 300, 0, 1), turns(14, 10, 1000))), 15 * SECOND_NS
+    found = find_rhythm(np.sort(end_ns - times) if at_end else times, 0, end_ns)
+    assert found is not None
+    assert (found.cycles, found.burst_size, found.events) == (14, 10, 140)
+
+
+def test_another_period_at_an_end_is_no_cut_burst():
+    times = np.concatenate((turns(20, 1, 500, 1), turns(20, 1, 2000, 11_501)))
+    found = find_rhythm(times, 0, 51 * SECOND_NS)
+    assert found is not None
+    assert found.events == found.cycles == 20
+
+
 def test_single_events_at_equal_distances():
     times = np.cumsum(np.random.default_rng(1).normal(10.1e9, 0.01e9, 12)).astype(np.int64)
     found = find_rhythm(times, 0, 130 * SECOND_NS)

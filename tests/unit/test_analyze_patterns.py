@@ -1,0 +1,193 @@
+"""What is said of rhythms in process starts: who starts them, what fails, and whether it is started again."""
+
+import numpy as np
+import pytest
+from tracebuilder import SECOND_NS, START_NS, TraceBuilder
+
+from tracekit.analyze import analyze
+
+MS = 1_000_000
+SHELL = 4529
+
+
+def process(builder, pids, comm, at_ns, *, code=0, life_ns=MS):
+    """A process that starts at a time, runs a program, and ends; `pids` are its own and its parent's."""
+    who = {"pid": pids[0], "tid": pids[0], "ppid": pids[1]}
+    builder.add("fork", at_ns, comm="sh", **who)
+    builder.add("exec", at_ns + 1000, comm=comm, path=f"/usr/bin/{comm}", argv=[comm], **who)
+    end = {"start_ns": START_NS + at_ns, "exit_code": code, "exit_signal": 0}
+    builder.add("exit", at_ns + life_ns, comm=comm, **end, **who)
+
+
+def shell(duration_s=20):
+    """A recording in which bash (pid 875) has a child sh."""
+    builder = TraceBuilder(duration_ns=duration_s * SECOND_NS)
+    builder.add("process", 0, pid=875, tid=875, ppid=1, comm="bash", start_ns=START_NS - SECOND_NS)
+    builder.add("process", 0, pid=SHELL, tid=SHELL, ppid=875, comm="sh", start_ns=START_NS - SECOND_NS)
+    return builder
+
+
+def rounds(builder, commands, *, clock=False, period_ms=300, count=30):
+    """Rounds of commands that exit with their codes; a round waits for a clock, or for the one before it."""
+    chance = np.random.default_rng(2)
+    at_ms = 400.0
+    for turn in range(count):
+        begin = at_ms + (chance.normal(0, 0.01 * period_ms) if clock else 0)
+        for place, (comm, codes) in enumerate(commands):
+            code = codes[turn % len(codes)]
+            process(builder, (10_000 + 10 * turn + place, SHELL), comm, round((begin + 2 * place) * MS), code=code)
+        at_ms += period_ms + (0 if clock else chance.normal(0, 0.02 * period_ms))
+    return builder
+
+
+def first_finding(builder, tmp_path):
+    return analyze(builder.trace(tmp_path / "t")).findings[0]
+
+
+# --- what is started again -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("comm", "code"), [("grep", 1), ("curl", 7)])
+def test_a_loop_with_a_command_that_fails_is_no_service_started_again(tmp_path, comm, code):
+    builder = rounds(shell(), [(comm, (code,)), ("date", (0,)), ("sleep", (0,))], count=60)
+    found = first_finding(builder, tmp_path)
+    assert found.kind == "process_bursts"
+    assert f"{comm} exits with {code} each time, the rest exit with 0" in found.title
+    assert "started again" not in found.detail
+    assert "look for a loop" in found.detail
+
+
+@pytest.mark.parametrize("comm", ["pgrep", "check"])
+def test_what_keeps_the_beat_of_a_clock_is_not_started_because_it_failed(tmp_path, comm):
+    builder = rounds(shell(40), [(comm, (1,))], clock=True, period_ms=1000)
+    found = first_finding(builder, tmp_path)
+    assert found.kind == "periodic"
+    assert f"{comm} exits with 1 each time" in found.title
+    assert "look for a timer" in found.detail
+
+
+def test_a_service_without_children_that_is_started_again(tmp_path):
+    found = first_finding(rounds(shell(), [("serve", (3,)), ("sleep", (0,))]), tmp_path)
+    assert found.kind == "restarts"
+    assert found.detail.endswith("serve fails and is started again, over and over.")
+
+
+def test_a_service_whose_script_has_a_command_that_fails(tmp_path):
+    """The service itself ends well: what it runs is not started again because of its failure."""
+    builder = rounds(shell(), [("service", (0,))])
+    for row in [row for row in builder.rows if row["event"] == "exec"]:
+        at_ns = row["ts_ns"] - START_NS + 100_000
+        process(builder, (row["pid"] + 5, row["pid"]), "mount", at_ns, code=32, life_ns=50_000)
+    found = first_finding(builder, tmp_path)
+    assert found.kind == "process_bursts"
+    assert "mount exits with 32 each time" in found.title
+
+
+# --- how they end ----------------------------------------------------------------------------------------------
+
+
+def test_a_command_that_fails_now_and_then_does_not_fail_each_time(tmp_path):
+    builder = rounds(shell(), [("serve", (3, 0, 0, 0)), ("date", (0,))])
+    result = analyze(builder.trace(tmp_path / "t"))
+    assert [one.failing for one in result.patterns] == [{}]
+    assert result.findings[0].kind == "process_bursts"
+    assert "; 8 of 60 fail" in result.findings[0].title
+
+
+def test_a_command_that_fails_nearly_each_time(tmp_path):
+    builder = rounds(shell(), [("serve", (3, 3, 3, 3, 3, 3, 3, 3, 0, 3))])
+    found = first_finding(builder, tmp_path)
+    assert found.kind == "restarts"
+    assert "serve exits with 3 nearly each time, the rest exit with 0" in found.title
+
+
+def test_the_rest_is_said_to_be_well_only_where_it_is(tmp_path):
+    codes = (1, *[0] * 29)
+    found = first_finding(rounds(shell(), [("serve", (3,)), ("tail", codes), ("date", (0,))]), tmp_path)
+    assert "serve exits with 3 each time, 1 of the other 60 fails" in found.title
+
+
+def test_nothing_is_said_of_ends_that_are_not_known(tmp_path):
+    builder = rounds(shell(), [("date", (0,)), ("id", (None,))])
+    assert "exit with 0" not in first_finding(builder, tmp_path).title
+
+
+# --- who starts them -------------------------------------------------------------------------------------------
+
+
+def test_who_starts_them_is_the_parent_and_no_far_ancestor(tmp_path):
+    """Other work of the same tree, before and after, that looks like more rounds of the same."""
+    builder = rounds(shell(8), [("date", (0,)), ("sleep", (0,))], period_ms=500, count=8)
+    for turn in range(3):
+        for place, comm in enumerate(("ls", "cat", "wc")):
+            at_ms = 4400 + 500 * turn + 2 * place
+            process(builder, (20_000 + 10 * turn + place, 875), comm, at_ms * MS)
+    result = analyze(builder.trace(tmp_path / "t"))
+    one = next(one for one in result.patterns if one.event == "exec")
+    assert one.scope["parent"] == f"sh (pid {SHELL})"
+    assert (one.cycles, one.burst_size) == (8, 2)
+    assert f"started by sh (pid {SHELL})" in one.sentence
+
+
+def test_an_ancestor_that_does_not_start_them_itself(tmp_path):
+    """Each round has a shell of its own, which was there before the recording."""
+    builder = shell()
+    for turn in range(30):
+        who = {"pid": 5000 + turn, "tid": 5000 + turn}
+        builder.add("process", 0, ppid=875, comm="sh", start_ns=START_NS - SECOND_NS, **who)
+        for place, comm in enumerate(("date", "id")):
+            at_ms = 400 + 300 * turn + 2 * place
+            process(builder, (10_000 + 10 * turn + place, 5000 + turn), comm, at_ms * MS)
+    one = analyze(builder.trace(tmp_path / "t")).patterns[0]
+    assert one.scope == {"parent": "bash (pid 875)"}
+    assert "below bash (pid 875)" in one.sentence
+
+
+def test_a_subshell_is_a_part_of_who_starts_it(tmp_path):
+    builder = shell()
+    for turn in range(30):
+        who = {"pid": 5000 + turn, "tid": 5000 + turn, "ppid": SHELL}
+        builder.add("fork", (399 + 300 * turn) * MS, comm="sh", **who)
+        for place, comm in enumerate(("date", "id")):
+            at_ms = 400 + 300 * turn + 2 * place
+            process(builder, (10_000 + 10 * turn + place, 5000 + turn), comm, at_ms * MS)
+    one = analyze(builder.trace(tmp_path / "t")).patterns[0]
+    assert f"started by sh (pid {SHELL})" in one.sentence
+
+
+# --- rates and rhythms of no interest --------------------------------------------------------------------------
+
+
+def io(builder, at_ns):
+    columns = {"dev": 8 << 20, "disk": "sda", "op": "read", "request": 1, "sector": 0, "bytes": 4096}
+    builder.add("block_start", at_ns, pid=7, tid=7, comm="dd", **columns)
+    builder.add("block_issue", at_ns + 1000, pid=7, tid=7, comm="dd", **columns)
+    builder.add("block_complete", at_ns + 100_000, pid=0, tid=0, comm="swapper", ret=0, **columns)
+
+
+@pytest.mark.parametrize(("event", "period_us"), [("block_start", 160), ("open", 160), ("open", 4000)])
+def test_one_after_another_is_no_rhythm_worth_telling(tmp_path, event, period_us):
+    builder = TraceBuilder(duration_ns=2000 * period_us * 1000)
+    for turn in range(1990):
+        if event == "open":
+            who = {"pid": 7, "tid": 7, "comm": "cat", "path": "/etc/motd"}
+            builder.add("open", turn * period_us * 1000, ret=3, duration_ns=1000, **who)
+        else:
+            io(builder, turn * period_us * 1000)
+    result = analyze(builder.trace(tmp_path / "t"))
+    assert result.patterns == ()
+    assert result.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("period_ms", "times", "rate"),
+    [(2, "2,400 times", "500 a second"), (40, "120 times", "25.0 a second"), (3000, "6 times", "20.0 a minute")],
+)
+def test_rates_are_numbers_that_people_read(tmp_path, period_ms, times, rate):
+    count = min(4800 // period_ms, 2400) if period_ms < 1000 else 6
+    builder = TraceBuilder(duration_ns=max(5 * SECOND_NS, 20 * SECOND_NS * (period_ms >= 1000)))
+    for turn in range(count):
+        process(builder, (10_000 + turn, SHELL), "date", (turn * period_ms + 100) * MS)
+    found = first_finding(builder, tmp_path)
+    assert times in found.title
+    assert f"That makes {rate}, " in found.detail
