@@ -216,38 +216,44 @@ def _started_by(train: Train, family: list[_Candidate], lives: Lives) -> tuple[_
     whoever starts most of the bursts is preferred to it.
     """
     best = _best(family)
-    starter, share = _starter(train, best, {one.group.top for one in family}, lives)
-    if best.group.top == starter or share < OVERLAP:
-        return best, best.group.top == starter
+    starter, started = _starter(train, best, [one.group.top for one in family if one.group.top != NULL], lives)
+    if starter in (NULL, best.group.top):
+        return best, starter != NULL
     nearer = [
         one
         for one in family
-        if one.group.top == starter
-        and len(one.members) >= COVERAGE * share * len(best.members)
-        and one.purity >= best.purity - PURER
+        if one.group.top == starter and len(one.members) >= COVERAGE * started and one.purity >= best.purity - PURER
     ]
     return (min(nearer, key=_order), True) if nearer else (best, False)
 
 
-def _starter(train: Train, one: _Candidate, tops: set[int], lives: Lives) -> tuple[int, float]:
-    """The life that starts most of the processes, or what starts them within the burst; and its share of them."""
-    life = train.life[one.members]
+def _starter(train: Train, one: _Candidate, tops: list[int], lives: Lives) -> tuple[int, int]:
+    """The life that starts most of the bursts, -1 if none starts half of them; and how many processes it starts."""
+    life, size = train.life[one.members], one.rhythm.last - one.rhythm.first + 1
+    burst = np.repeat(np.arange(one.rhythm.cycles), size)
+    above = _outside(life, burst, tops, lives)
+    # Each burst has one vote, however large it is.
+    votes = np.bincount(above + 1, weights=1 / size[burst])
+    votes[0] = 0
+    starter = int(np.argmax(votes)) - 1
+    return (starter, int((above == starter).sum())) if votes.max() >= OVERLAP * len(size) else (NULL, 0)
+
+
+def _outside(life: Ints, burst: Ints, tops: list[int], lives: Lives) -> Ints:
+    """Who started each of these lives, or whatever started it within its own burst; -1 if unknown."""
     burst_of = np.full(len(lives) + 1, NULL, dtype=np.int64)
-    burst_of[life] = mine = np.repeat(np.arange(one.rhythm.cycles), one.rhythm.last - one.rhythm.first + 1)
-    # A fork that runs no program of its own is a part of its parent, such as a subshell, unless it starts a lot.
+    burst_of[life] = burst
+    # A fork that runs no program of its own is a part of its parent, such as a subshell.
     mere_fork = np.append(lives.forked & (lives.start_ns == NULL), False)
-    mere_fork[[top for top in tops if top != NULL]] = False
+    # Whoever has a rhythm below it is no part of a round.
+    burst_of[tops], mere_fork[tops] = NULL, False
     parent, above = np.append(lives.parent, NULL), lives.parent[life]
     for _ in range(MAX_ANCESTORS):
-        inner = (above != NULL) & ((burst_of[above] == mine) | mere_fork[above])
+        inner = (burst_of[above] == burst) | mere_fork[above]
         if not inner.any():
             break
         above = np.where(inner, parent[above], above)
-    values, counts = np.unique(above[above != NULL], return_counts=True)
-    if not len(values):
-        return NULL, 0.0
-    most = int(np.argmax(counts))
-    return int(values[most]), float(counts[most] / len(life))
+    return above
 
 
 # --- what is started again -------------------------------------------------------------------------------------

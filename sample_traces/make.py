@@ -172,6 +172,7 @@ def describe(attempts: list[tuple[int, int, int]]) -> None:
         "rows": trace.counts,
         "lost": 0,
         "missing_files": ["worker.conf", "worker.conf.local"],
+        "exits": exits_below(trace, "supervise"),
     }
     entry = {
         "made": "by sample_traces/make.py: a recording of demo/workload.py, filtered to its processes and redacted",
@@ -185,6 +186,21 @@ def chain_of_an_attempt(trace: Trace, attempt: tuple[int, int, int]) -> list[str
     """The commands that one attempt runs, in order."""
     rows = trace.table("exec", columns=["ts_ns", "comm"], start_ns=attempt[0], end_ns=attempt[1]).to_pylist()
     return [row["comm"] for row in rows]
+
+
+def exits_below(trace: Trace, comm: str) -> dict[str, dict[str, int]]:
+    """How the programs ended that a command started, or what it had started: of each program how often with what."""
+    below = {row["pid"] for row in trace.table("exec", columns=["pid", "comm"]).to_pylist() if row["comm"] == comm}
+    result: dict[str, dict[str, int]] = {}
+    columns = ["event", "pid", "ppid", "comm", "exit_code", "exit_signal"]
+    for row in trace.table("fork", "exit", columns=columns).to_pylist():
+        if row["event"] == "fork" and row["ppid"] in below:
+            below.add(row["pid"])
+        elif row["event"] == "exit" and row["pid"] in below and row["comm"] != comm:
+            how = f"signal {row['exit_signal']}" if row["exit_signal"] else str(row["exit_code"])
+            codes = result.setdefault(row["comm"], {})
+            codes[how] = codes.get(how, 0) + 1
+    return {name: dict(sorted(result[name].items())) for name in sorted(result)}
 
 
 if __name__ == "__main__":

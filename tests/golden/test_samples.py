@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,55 @@ def test_its_counters_add_up(trace: Trace) -> None:
 
 def test_the_report_finds_what_is_true(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     truth = MANIFEST[name]["truth"]
-    assert main(["report", "--format", "json", str(SAMPLES / name)]) == 0
-    report = json.loads(capsys.readouterr().out)
-
+    report = report_of(name, capsys)
     assert report["quality"]["lost"] == truth["lost"]
-    bursts = [item for item in report["patterns"] if item["kind"] == "bursts" and item["burst_size"] == 30]
-    assert bursts
-    pattern = bursts[0]
+    pattern = the_bursts(report, truth)
     assert pattern["period_ns"] == pytest.approx(truth["period_ns"], rel=0.05)
     assert pattern["pause_ns"] == pytest.approx(truth["pause_ns"], rel=0.05)
-    assert pattern["cycles"] == pytest.approx(truth["attempts"], abs=1)
-    assert pattern["chain"] == list(dict.fromkeys(truth["runs"])) or pattern["chain"] == truth["runs"]
-    assert truth["started_by"] in pattern["sentence"]
+    assert pattern["cycles"] == truth["attempts"]
+    assert pattern["chain"] == truth["runs"]
+    assert re.fullmatch(rf"{truth['started_by']} \(pid \d+\)", pattern["scope"]["parent"])
+    assert f"started by {pattern['scope']['parent']}" in pattern["sentence"]
+
+
+def test_the_report_tells_how_its_processes_end(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = MANIFEST[name]["truth"]
+    report = report_of(name, capsys)
+    codes: Counter[str] = Counter()
+    for exits in truth["exits"].values():
+        codes.update(exits)
+    assert the_bursts(report, truth)["exit_codes"] == codes
+    failed = {program: sum(exits.values()) - exits.get("0", 0) for program, exits in truth["exits"].items()}
+    by_path = {Path(item["name"]).name: item["failed"] for item in report["workload"]["process"]["by_path"]}
+    assert {program: by_path.get(program, 0) for program in failed} == failed
+    first = report["findings"][0]
+    assert first["kind"] == "restarts"
+    assert f"{truth['runs'][0]} fails and is started again, over and over." in first["detail"]
+
+
+def test_the_report_tells_which_files_are_missing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    opens = report_of(name, capsys)["workload"]["open"]["by_path"]
+    missing = {Path(item["name"]).name for item in opens if "ENOENT" in item["failed"]}
+    assert set(MANIFEST[name]["truth"]["missing_files"]) <= missing
+
+
+def test_nothing_of_it_is_unmatched(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    quality = report_of(name, capsys)["quality"]
+    assert quality["unmatched_issues"] == quality["unmatched_completions"] == 0
+    assert quality["notes"] == ["strings were redacted"]
+
+
+def report_of(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main(["report", "--format", "json", str(SAMPLES / name)]) == 0
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return report
+
+
+def the_bursts(report: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
+    """The one pattern in process starts that has the size of an attempt."""
+    (pattern,) = (
+        item
+        for item in report["patterns"]
+        if (item["event"], item["kind"], item["burst_size"]) == ("exec", "bursts", truth["burst_size"])
+    )
+    return dict(pattern)

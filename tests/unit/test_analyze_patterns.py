@@ -116,10 +116,12 @@ def test_nothing_is_said_of_ends_that_are_not_known(tmp_path):
 
 
 def test_who_starts_them_is_the_parent_and_no_far_ancestor(tmp_path):
-    """Other work of the same tree, before and after, that looks like more rounds of the same."""
+    """Other work of the same tree that looks like more rounds of the same; the loop's shell is of its first round."""
     builder = rounds(shell(8), [("date", (0,)), ("sleep", (0,))], period_ms=500, count=8)
+    builder.rows = [row for row in builder.rows if row["pid"] != SHELL]
+    process(builder, (SHELL, 875), "sh", 398 * MS, life_ns=4 * SECOND_NS)
     for turn in range(3):
-        for place, comm in enumerate(("ls", "cat", "wc")):
+        for place, comm in enumerate(("ls", "cat", "wc", "tr")[: 2 + turn]):
             at_ms = 4400 + 500 * turn + 2 * place
             process(builder, (20_000 + 10 * turn + place, 875), comm, at_ms * MS)
     result = analyze(builder.trace(tmp_path / "t"))
@@ -127,6 +129,7 @@ def test_who_starts_them_is_the_parent_and_no_far_ancestor(tmp_path):
     assert one.scope["parent"] == f"sh (pid {SHELL})"
     assert (one.cycles, one.burst_size) == (8, 2)
     assert f"started by sh (pid {SHELL})" in one.sentence
+    assert "running date, sleep; all exit with 0" in one.sentence
 
 
 def test_an_ancestor_that_does_not_start_them_itself(tmp_path):
