@@ -135,7 +135,8 @@ def _at_scale(times: Ints, gaps: Ints, scale: int, start_ns: int, end_ns: int) -
 
 def _regular(times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, end_ns: int) -> Rhythm | None:
     """The rhythm of these bursts if it is one."""
-    first, last = _without_strangers(times, first, last, scale, start_ns, end_ns)
+    if len(first) >= MIN_CYCLES:
+        first, last = _without_strangers(times, first, last, scale, start_ns, end_ns)
     if len(first) < MIN_CYCLES:
         return None
     bursts = _Bursts(times, first, last, scale, start_ns, end_ns)
@@ -146,13 +147,13 @@ def _without_strangers(
     times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, end_ns: int
 ) -> tuple[Ints, Ints]:
     """All but clusters at the ends of the recording that exceed the others: no part of a burst is larger than one."""
-    if len(first) < MIN_CYCLES:
+    head, tail = times[first[0]] - start_ns <= scale, end_ns - times[last[-1]] <= scale
+    if not (head or tail):
         return first, last
     size, length = last - first + 1, times[last] - times[first]
     strange = (size > MAX_CUT * size[1:-1].max()) | (length > MAX_CUT * length[1:-1].max())
-    begin = 1 if strange[0] and times[first[0]] - start_ns <= scale else 0
-    end = len(first) - (1 if strange[-1] and end_ns - times[last[-1]] <= scale else 0)
-    return first[begin:end], last[begin:end]
+    inner = slice(1 if head and strange[0] else 0, len(first) - (1 if tail and strange[-1] else 0))
+    return first[inner], last[inner]
 
 
 class _Bursts:

@@ -66,6 +66,11 @@ def test_what_keeps_the_beat_of_a_clock_is_not_started_because_it_failed(tmp_pat
     assert "look for a timer" in found.detail
 
 
+def test_an_exit_with_1_that_is_an_answer_is_no_failure_of_a_service(tmp_path):
+    """A shell that waits for a process to come."""
+    assert first_finding(rounds(shell(), [("pgrep", (1,)), ("sleep", (0,))]), tmp_path).kind == "process_bursts"
+
+
 def test_a_service_without_children_that_is_started_again(tmp_path):
     found = first_finding(rounds(shell(), [("serve", (3,)), ("sleep", (0,))]), tmp_path)
     assert found.kind == "restarts"
@@ -155,6 +160,17 @@ def test_a_subshell_is_a_part_of_who_starts_it(tmp_path):
             at_ms = 400 + 300 * turn + 2 * place
             process(builder, (10_000 + 10 * turn + place, 5000 + turn), comm, at_ms * MS)
     one = analyze(builder.trace(tmp_path / "t")).patterns[0]
+    assert f"started by sh (pid {SHELL})" in one.sentence
+
+
+def test_what_the_first_one_of_a_round_starts_is_started_by_its_starter(tmp_path):
+    builder = rounds(shell(), [("service", (0,))])
+    for row in [row for row in builder.rows if row["event"] == "exec"]:
+        for place in (1, 2):
+            at_ns = row["ts_ns"] - START_NS + 100_000 * place
+            process(builder, (row["pid"] + place, row["pid"]), "id", at_ns, life_ns=50_000)
+    one = analyze(builder.trace(tmp_path / "t")).patterns[0]
+    assert one.chain == ("service", "id", "id")
     assert f"started by sh (pid {SHELL})" in one.sentence
 
 

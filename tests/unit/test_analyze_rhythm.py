@@ -60,12 +60,21 @@ def turns(count, size, period_ms, begin_ms=1000):
 
 
 @pytest.mark.parametrize("at_end", [False, True])
-def test_a_cluster_at_an_end_that_exceeds_the_bursts_is_no_part_of_one(at_end):
-    """A compiler's 300 starts, then a service's 14 times 10."""
-    times, end_ns = np.concatenate((turns(1, 300, 0, 1), turns(14, 10, 1000))), 15 * SECOND_NS
+@pytest.mark.parametrize("step_ns", [1_000_000, 20_000])
+def test_a_cluster_at_an_end_that_exceeds_the_bursts_is_no_part_of_one(at_end, step_ns):
+    """A compiler's 300 starts, for longer than a burst or as fast as one, then a service's 14 times 10."""
+    strangers = 1_000_000 + step_ns * np.arange(300)
+    times, end_ns = np.concatenate((strangers, turns(14, 10, 1000))), 15 * SECOND_NS
     found = find_rhythm(np.sort(end_ns - times) if at_end else times, 0, end_ns)
     assert found is not None
     assert (found.cycles, found.burst_size, found.events) == (14, 10, 140)
+
+
+def test_a_cluster_at_an_end_that_is_longer_than_the_bursts_is_no_part_of_one():
+    times = np.concatenate((1_000_000 + 12_000_000 * np.arange(10), turns(14, 10, 1000)))
+    found = find_rhythm(times, 0, 15 * SECOND_NS)
+    assert found is not None
+    assert (found.cycles, found.events, found.burst_duration_ns) == (14, 140, 9_000_000)
 
 
 def test_another_period_at_an_end_is_no_cut_burst():
