@@ -14,7 +14,10 @@ PYTEST_OPTIONS ?=
 .NOTPARALLEL:
 .PHONY: demo test lint setup setup-test system system-test clean
 
-demo: setup
+# Who may not install packages may still read a report.
+demo:
+	@if scripts/install-system-packages --check; then $(MAKE) --no-print-directory setup; \
+	else $(MAKE) --no-print-directory .venv/.installed-to-report; fi
 	@demo/run
 
 test: setup-test lint
@@ -41,6 +44,11 @@ system-test:
 .venv/.installed: $(BUILT_FROM) | .venv/bin/pip
 	@echo "Installing tracekit into .venv"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/.installed-to-report: $(BUILT_FROM) | .venv/bin/pip
+	@echo "Installing tracekit into .venv, without what records"
+	@TRACEKIT_WITHOUT_BPF=1 $(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 .venv/.installed-test: $(BUILT_FROM) | .venv/bin/pip

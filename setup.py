@@ -3,6 +3,7 @@
 The objects end up beside their sources, in a wheel as in an editable install.
 """
 
+import os
 import platform
 import re
 import shutil
@@ -47,6 +48,9 @@ class build_bpf(Command):  # noqa: N801 - setuptools names its commands so
         self.set_undefined_options("build_py", ("build_lib", "build_lib"))
 
     def run(self) -> None:
+        if os.environ.get("TRACEKIT_WITHOUT_BPF") == "1":
+            self.announce("building without BPF objects: such an installation reports, but does not record", level=3)
+            return
         for target, source in self.objects().items():
             compile_object(source, source.with_suffix(".o") if self.editable_mode else target)
 

@@ -133,7 +133,9 @@ def _mode(hill: Hill, sample: Sample, usual: Bools, several: bool) -> Mode:
         reasons = contrast.sets_apart(inside[usual], {k: v[usual] for k, v in sample.attributes.items()})
     low, high = max(hill.low, int(sample.values.min())), min(hill.high, int(sample.values[usual].max()))
     peak = min(max(hill.peak, low), high)
-    return Mode(round(low), round(peak), round(high), hill.count, round(float(hill.share), 6), hill.minor, reasons)
+    count = int((usual & (sample.values >= round(low)) & (sample.values <= round(high))).sum())
+    share = round(count / len(sample.values), 6)
+    return Mode(round(low), round(peak), round(high), count, share, hill.minor, reasons)
 
 
 def _outliers(sample: Sample, outside: Bools, frame: Frame) -> Outliers | None:

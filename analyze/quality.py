@@ -30,7 +30,7 @@ def _notes(metadata: Metadata, lives: Lives, blocks: BlockIO) -> list[str]:
     if not metadata.complete:
         notes.append("the recording did not end normally: its last moments may be missing")
     if metadata.redaction is not None:
-        notes.append("strings were redacted")
+        notes.append(f"redacted: {'; '.join(str(what) for what in metadata.redaction.values())}")
     pairs = blocks.pairs
     spanning = blocks.windows.spanned_by(
         np.where(pairs.start == NULL, blocks.first_issue_ns, blocks.start_ns), blocks.end_ns

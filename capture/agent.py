@@ -16,13 +16,14 @@ from tracekit import __version__
 from tracekit.capture import host
 from tracekit.capture.backend import attach, check_backend
 from tracekit.capture.finish import write_trace
-from tracekit.capture.journal import JournalReader, JournalWriter, check_leftover, journal_path
+from tracekit.capture.journal import JournalReader, JournalWriter, check_leftover
 from tracekit.capture.loading import find_out
 from tracekit.capture.session import Session
 from tracekit.errors import TracekitError, UsageError
 from tracekit.metadata import Anchor, Clock, Counters, Metadata
 from tracekit.schema import RECORDED_FAMILIES
 from tracekit.text import decode
+from tracekit.trace import journal_path
 from tracekit.units import SECOND_NS
 from tracekit.writer import check_output
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tracekit.capture.journal import JournalReader, Progress, journal_path
+from tracekit.capture.journal import JournalReader, Progress
 from tracekit.errors import TraceError, UsageError
 from tracekit.metadata import Metadata
 from tracekit.schema import FAMILIES
+from tracekit.trace import journal_path
 from tracekit.units import SECOND_NS
 from tracekit.writer import TraceWriter, check_output, putting, remove_temporaries
 
@@ -180,7 +181,12 @@ def recover(recording: Path, output: Path | None, force: bool) -> tuple[Path, Me
     if name.startswith(".") and name.endswith(".journal"):
         recording = recording.with_name(name.removeprefix(".").removesuffix(".journal"))
     output = output or recording
-    journal = JournalReader(journal_path(recording))
+    try:
+        journal = JournalReader(journal_path(recording))
+    except PermissionError:
+        raise UsageError(
+            f"the recording at {journal_path(recording)} is another user's: recover it as that user, or with sudo"
+        ) from None
     try:
         check_output(output, force)
         metadata = write_trace(journal, output, complete=False, force=force)

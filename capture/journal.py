@@ -19,17 +19,13 @@ import pyarrow as pa
 from tracekit.errors import TraceError, UsageError
 from tracekit.metadata import Anchor, Counters, Metadata
 from tracekit.schema import FAMILIES, family_schema
+from tracekit.trace import journal_path
 
 #: The clocks and the counters as they were at one moment.
 Progress = tuple[Anchor, dict[str, Counters]]
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 _START, _PROGRESS, _LOCK = "start.json", "progress.jsonl", "lock"
-
-
-def journal_path(output: Path) -> Path:
-    """Where the journal of a recording to `output` is."""
-    return output.with_name(f".{output.name}.journal")
 
 
 def _lock(folder: Path) -> int:

@@ -19,6 +19,9 @@ from tracekit.units import SECOND_NS
 
 # Often enough that a ring has room for what comes in between; programs wake the agent if it fills faster.
 _DRAIN_EVERY_NS = SECOND_NS // 20
+# A killed recorder needs no sync, only a crash of the machine does; and a sync is disk traffic, which on a quiet
+# machine would be the only rhythm there is to find.
+_SYNC_EVERY_BYTES = 1 << 20
 # After detaching, a program may still be at work on another CPU.
 _SETTLE_NS = SECOND_NS // 5
 
@@ -54,6 +57,7 @@ class Session:
         for descriptor, _ in attached.rings.values():
             self._poll.register(descriptor, select.EPOLLIN | select.EPOLLET)
         self._syncing = ThreadPoolExecutor(1, "sync")
+        self._synced_bytes = 0
         self._sync: Future[None] | None = None
         if "process" in attached.counters:
             self._list(running)
@@ -149,11 +153,13 @@ class Session:
         return result
 
     def flush(self, at: Anchor | None = None) -> None:
-        """Write to the journal what was drained until `at` (now), and have it synced to disk in the background."""
+        """Write to the journal what was drained until `at` (now); much of it is synced to disk, in the background."""
         self._note_missed_runs()
         self._note_losses()
         self.journal.flush(at or host.anchor(), self.counters())
-        if self._sync is None or self._sync.done():
+        size = self.journal.size()
+        if size - self._synced_bytes >= _SYNC_EVERY_BYTES and (self._sync is None or self._sync.done()):
+            self._synced_bytes = size
             if self._sync is not None:
                 self._sync.result()
             self._sync = self._syncing.submit(self.journal.sync)

@@ -189,7 +189,7 @@ class Trace:
         return f"<Trace {self.path}: {self._file.metadata.num_rows:,} events>"
 
 
-def journal_of(path: Path) -> Path:
+def journal_path(path: Path) -> Path:
     """The hidden folder beside a trace where its events are kept until the recording ends."""
     return path.with_name(f".{path.name}.journal")
 
@@ -228,9 +228,9 @@ def _ends(path: Path) -> tuple[int, bytes, bytes]:
 
 
 def _recovery(path: Path) -> str:
-    if not journal_of(path).is_dir():
+    if not journal_path(path).is_dir():
         return ""
-    return f"; the journal of its recording is still there: run `tracekit recover {path}`"
+    return f"; its recording has not ended: wait for it, or if it was killed, run `tracekit recover {path}`"
 
 
 def _select(table: pa.Table, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> pa.Table:

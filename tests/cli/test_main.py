@@ -52,7 +52,7 @@ def test_without_a_command_there_is_help_and_a_failure(capsys: Output) -> None:
         (["inof"], "did you mean 'info'?"),
         (["frobnicate"], "there are record, recover, info, report"),
         (["--frobnicate"], "--frobnicate"),
-        (["info"], "Missing argument 'TRACE'"),
+        (["info", "--format"], "--format"),
         (["info", "--formt", "json", "x"], "--formt"),
         (["info", "--format", "yaml", "x"], "'yaml'"),
         (["info", "a", "b"], "unexpected extra argument"),

@@ -92,7 +92,7 @@ def test_the_report_tells_which_files_are_missing(name: str, capsys: pytest.Capt
 def test_nothing_of_it_is_unmatched(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     quality = report_of(name, capsys)["quality"]
     assert quality["unmatched_issues"] == quality["unmatched_completions"] == 0
-    assert quality["notes"] == ["strings were redacted"]
+    assert len(quality["notes"]) == 1  # what was taken out
 
 
 def report_of(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import cast
+from typing import TextIO, cast
 
 import click
 
@@ -98,13 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        _let_go_of_stdout()
         return PIPE_CLOSED
     except (KeyboardInterrupt, click.exceptions.Abort):
         return INTERRUPTED
     except Exception as error:
-        _let_go_of_stdout()
         return _fail(error, debug.wanted)
+    finally:
+        _let_go_of(sys.stdout)
+        _let_go_of(sys.stderr)
 
 
 def _invoke(arguments: list[str], debug: _Debug) -> int:
@@ -153,12 +154,12 @@ def _never_fail_to_print() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _let_go_of_stdout() -> None:
+def _let_go_of(stream: TextIO) -> None:
     """Write out what is left; where that fails, drop it, or the interpreter fails with it once more at its end."""
     try:
-        sys.stdout.flush()
+        stream.flush()
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
+            os.dup2(nowhere, stream.fileno())
             os.close(nowhere)

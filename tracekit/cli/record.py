@@ -52,7 +52,8 @@ _MEANING = {"process": "process starts and ends", "block": "block I/O", "open": 
 def record(duration: str | None, output: Path, events: str, backend: str, force: bool, command: tuple[str, ...]) -> int:
     """Record what the kernel does into a trace: process starts and ends, block I/O, opens.
 
-    Ends after the duration, at Ctrl-C, or when COMMAND ends, whose exit code it then returns.
+    The recording ends after the duration, at Ctrl-C, or when COMMAND ends. COMMAND runs as the same user as tracekit;
+    if it outlives the recording it is waited for, and its exit code is returned.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ from tracekit.units import format_bytes, format_count, format_ns
 
 
 @click.command()
-@click.argument("recording", type=click.Path(path_type=Path))
+@click.argument("recording", type=click.Path(path_type=Path), default=Path("trace.parquet"))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The trace to write. Default: as recorded.")
 @click.option("--force", is_flag=True, help="Overwrite the output.")
 def recover(recording: Path, output: Path | None, force: bool) -> None:
