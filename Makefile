@@ -57,7 +57,9 @@ system-test:
 	@touch $@ .venv/.installed
 
 .venv/bin/pip:
-	@python=$$(scripts/find-python) && "$$python" -m venv .venv
+	@python=$$(scripts/find-python) && { "$$python" -c 'import ensurepip' 2>/dev/null || \
+	{ echo "make: a virtual environment needs the package python3-venv: install it, or run this as root" >&2; exit 1; }; } && \
+	"$$python" -m venv .venv
 
 clean:
 	rm -rf .venv build dist .demo *.egg-info .*_cache .hypothesis
