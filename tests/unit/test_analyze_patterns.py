@@ -163,6 +163,15 @@ def test_a_subshell_is_a_part_of_who_starts_it(tmp_path):
     assert f"started by sh (pid {SHELL})" in one.sentence
 
 
+def test_a_subshell_that_starts_all_rounds_is_who_starts_them(tmp_path):
+    builder = TraceBuilder(duration_ns=20 * SECOND_NS)
+    builder.add("process", 0, pid=875, tid=875, ppid=1, comm="bash", start_ns=START_NS - SECOND_NS)
+    builder.add("fork", MS, pid=SHELL, tid=SHELL, ppid=875, comm="bash")
+    one = analyze(rounds(builder, [("date", (0,)), ("id", (0,))]).trace(tmp_path / "t")).patterns[0]
+    assert one.scope["parent"].endswith(f"(pid {SHELL})")
+    assert f"started by {one.scope['parent']}" in one.sentence
+
+
 def test_what_the_first_one_of_a_round_starts_is_started_by_its_starter(tmp_path):
     builder = rounds(shell(), [("service", (0,))])
     for row in [row for row in builder.rows if row["event"] == "exec"]:
