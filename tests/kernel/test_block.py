@@ -95,7 +95,7 @@ def test_a_durable_write_is_no_flush(record: Recorder, loop_disk: tuple[Path, Pa
 
 
 def test_the_recorders_own_io_is_left_out_and_counted(record: Recorder) -> None:
-    recording = record("sleep", "2.5")
+    recording = record(*WORKLOAD, "many_paths", "300000")  # enough to have the journal synced
 
     counters = recording.trace.metadata.counters["block"]
     assert counters.filtered > 0
