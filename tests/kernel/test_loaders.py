@@ -10,11 +10,13 @@ import pytest
 from recording import WORKLOAD, Recorder
 
 from tracekit import __version__, open_trace
-from tracekit.capture import core, host
+from tracekit.capture import core, host, probes
 from tracekit.capture.finish import write_trace
 from tracekit.capture.journal import JournalReader, JournalWriter, journal_path
 from tracekit.capture.loading import find_out
+from tracekit.capture.probes import Probe
 from tracekit.capture.session import Session
+from tracekit.errors import UnsupportedError
 from tracekit.metadata import Clock, Metadata
 
 pytestmark = pytest.mark.kernel
@@ -67,3 +69,16 @@ def test_the_path_of_a_cgroup(record: Recorder, cgroup: Path) -> None:
     assert name in set(execs.cgroup[execs.comm == "true"])
     assert set(recording.tree("open").cgroup[recording.tree("open").comm == "cat"]) == {name}
     assert name not in set(execs.cgroup[execs.comm == "sh"])
+
+
+def test_a_tracepoint_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = Probe("on_block_start", "no_such_tracepoint")
+    monkeypatch.setitem(probes.PROBES, "block", (*probes.PROBES["block"], needed))
+    with pytest.raises(UnsupportedError, match=r"no tracepoint no_such_tracepoint, which block events need.*--events"):
+        find_out(("block",))
+
+    spared = Probe("on_block_start", "no_such_tracepoint", without="queue times")
+    monkeypatch.setitem(probes.PROBES, "block", (*probes.PROBES["block"][:-1], spared))
+    facts = find_out(("block",))
+    assert "this kernel has no tracepoint no_such_tracepoint: queue times are not recorded" in facts.notes
+    assert spared not in facts.probes["block"]
