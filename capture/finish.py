@@ -90,7 +90,7 @@ def in_time_order(batches: Batches) -> Iterator[pa.Table]:
     lows: list[int] = []
     for batch, on_time in _by_lateness(batches()):
         late.append(batch.filter(pa.array(~on_time)))
-        lows.append(_times(batch)[on_time].min(initial=_END_OF_TIME))
+        lows.append(int(_times(batch)[on_time].min(initial=_END_OF_TIME)))
     # Behind each batch, the oldest row that is still to come.
     horizons = np.minimum.accumulate(np.array([*lows[1:], _END_OF_TIME])[::-1])[::-1][: len(lows)]
     waiting = [pa.Table.from_batches(late)] if late else []
