@@ -1,7 +1,5 @@
 """From ring bytes to Arrow record batches, in bulk: no Python code runs per event for block and open events."""
 
-import functools
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +15,7 @@ from tracekit.text import decode
 Records = npt.NDArray[np.void]
 Codes = npt.NDArray[np.int32]
 
-_AT_FDCWD_CALLS = (wire.OPEN_CALLS.index("openat"), wire.OPEN_CALLS.index("openat2"))
+_OPENAT, _OPENAT2 = wire.OPEN_CALLS.index("openat"), wire.OPEN_CALLS.index("openat2")
 _OP_MASK = np.uint32(0xFF)  # REQ_OP_MASK of include/linux/blk_types.h
 _WRITE, _FLUSH = np.uint32(1), np.uint32(2)
 _PASSTHROUGH = np.uint32(34)  # REQ_OP_DRV_IN and above: commands to the driver, which have no place
@@ -42,25 +40,12 @@ def distinct(values: npt.NDArray[Any]) -> tuple[Codes, npt.NDArray[np.int64]]:
 
 
 def strings(fields: npt.NDArray[np.uint8]) -> pa.DictionaryArray:
-    """Zero-padded byte strings, a row each, as dictionary-encoded text; each distinct one is decoded once.
-
-    A row is told from another by a 64-bit hash of its words.
-    """
+    """Zero-padded byte strings, a row each, as dictionary-encoded text; each distinct one is decoded once."""
     rows, width = fields.shape
-    words = np.ascontiguousarray(fields).view(np.uint64).reshape(rows, width // 8)
-    hashed = np.zeros(rows, dtype=np.uint64)
-    for column, factor in enumerate(_hash_factors(width // 8)):
-        # A multiplication carries only upwards; the rotation brings the high bits down for the next one.
-        hashed = ((hashed << np.uint64(29)) | (hashed >> np.uint64(35))) + words[:, column]
-        hashed *= factor
-    codes, where = distinct(hashed)
-    return pa.DictionaryArray.from_arrays(codes, _texts(fields[where]))
-
-
-@functools.cache
-def _hash_factors(count: int) -> npt.NDArray[np.uint64]:
-    """Odd numbers that nobody knows: else a process could make up a name that passes for another."""
-    return np.frombuffer(os.urandom(8 * count), np.uint64) | np.uint64(1)
+    raw = pa.py_buffer(np.ascontiguousarray(fields))
+    encoded = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, raw]).dictionary_encode()
+    distinct_fields = np.frombuffer(encoded.dictionary.buffers()[1], np.uint8, len(encoded.dictionary) * width)
+    return pa.DictionaryArray.from_arrays(encoded.indices, _texts(distinct_fields.reshape(-1, width)))
 
 
 def _texts(fields: npt.NDArray[np.uint8]) -> pa.Array:
@@ -119,7 +104,7 @@ def _common(records: Records) -> dict[str, Any]:
 
 
 def open_batch(records: Records, names: Names) -> pa.RecordBatch:
-    """Opens, from records of either path length."""
+    """Opens, from records of one path size."""
     call = records["call"]
     columns = _common(records) | {
         "event": _coded(np.zeros(len(records), np.uint8), ["open"]),
@@ -130,7 +115,7 @@ def open_batch(records: Records, names: Names) -> pa.RecordBatch:
         "duration_ns": records["duration_ns"].astype(np.int64),
         "flags": records["flags"],
         "mode": records["mode"],
-        "dirfd": _nulls_where(records["dirfd"], ~np.isin(call, _AT_FDCWD_CALLS)),
+        "dirfd": _nulls_where(records["dirfd"], (call != _OPENAT) & (call != _OPENAT2)),
     }
     return _batch("open", columns, len(records))
 
@@ -138,13 +123,14 @@ def open_batch(records: Records, names: Names) -> pa.RecordBatch:
 def _returned(ret: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """What a call returned. A signal ends a call with a code of the kernel's own (ERESTARTSYS and its like), and the
     call is then begun again or returns EINTR: to whoever waits, it was interrupted."""
-    return np.where((ret <= -512) & (ret >= -516), -_EINTR, ret).astype(np.int32)
+    return np.where((ret <= -512) & (ret >= -516), np.int32(-_EINTR), ret)
 
 
 def _paths(records: Records) -> pa.DictionaryArray:
-    path = records["path"]
-    if records.dtype == wire.OPEN_LONG:
-        path = np.where(np.arange(wire.PATH_BYTES) < records["path_bytes"][:, None], path, np.uint8(0))
+    longest = min(max(int(records["path_bytes"].max(initial=0)), 1), records["path"].shape[1])
+    path = records["path"][:, :longest]
+    if records.dtype == wire.OPEN_LONG:  # what is behind the terminator is not zero there
+        path = np.where(np.arange(longest) < records["path_bytes"][:, None], path, np.uint8(0))
     texts = strings(path)
     unread = records["path_bytes"] == 0  # a path that is not there; an empty one has its terminator
     if not unread.any():

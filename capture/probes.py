@@ -60,6 +60,7 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         Probe("on_block_start", "block_io_start", "queue times and submitters of block I/O"),
     ),
     "open": (
+        Probe("on_thread_exit", "sched_process_exit"),
         *_call("open", "on_leave_open", ""),
         *_call("openat", "on_leave_open"),
         *_call("openat2", "on_leave_open", "openat2 calls"),
@@ -70,7 +71,7 @@ PROBES: dict[str, tuple[Probe, ...]] = {
 RINGS: dict[str, tuple[Ring, ...]] = {
     "process": (Ring("process_ring", 8 << 20),),
     "block": (Ring("block_ring", 16 << 20),),
-    "open": (Ring("open_ring", 32 << 20), Ring("open_long_ring", 8 << 20)),
+    "open": (Ring("open_short_ring", 32 << 20), Ring("open_medium_ring", 16 << 20), Ring("open_long_ring", 8 << 20)),
 }
 
 #: Fields of kernel structs that the programs read: the same list as in bpf/kernel.h. Of those with an alternative,

@@ -22,6 +22,11 @@ _DRAIN_EVERY_NS = SECOND_NS // 20
 # A killed recorder needs no sync, only a crash of the machine does; and a sync is disk traffic, which on a quiet
 # machine would be the only rhythm there is to find.
 _SYNC_EVERY_BYTES = 1 << 20
+_OPEN_RECORDS = {
+    "open_short_ring": wire.OPEN_SHORT,
+    "open_medium_ring": wire.OPEN_MEDIUM,
+    "open_long_ring": wire.OPEN_LONG,
+}
 # After detaching, a program may still be at work on another CPU.
 _SETTLE_NS = SECOND_NS // 5
 
@@ -118,7 +123,7 @@ class Session:
                 records = ring.records(wire.BLOCK)
                 return "block", self._block.batch(records) if records.size else None
             case _:
-                records = ring.records(wire.OPEN if name == "open_ring" else wire.OPEN_LONG)
+                records = ring.records(_OPEN_RECORDS[name])
                 return "open", decode.open_batch(records, self._names) if records.size else None
 
     def _note_losses(self) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 
 COMM_BYTES = 16
 PATH_BYTES = 4096
-SHORT_PATH_BYTES = 184
+SHORT_PATH_BYTES = 56
+MEDIUM_PATH_BYTES = 184
 
 PROCESS_EVENTS = ("fork", "exec", "exec_failed", "exit")
 BLOCK_EVENTS = ("block_start", "block_issue", "block_requeue", "block_merge", "block_complete")
@@ -66,7 +67,8 @@ _OPEN_HEAD = [
     ("pad", "u1"),
     ("comm", "u1", COMM_BYTES),
 ]
-OPEN = np.dtype([*_OPEN_HEAD, ("path", "u1", SHORT_PATH_BYTES)])
+OPEN_SHORT = np.dtype([*_OPEN_HEAD, ("path", "u1", SHORT_PATH_BYTES)])
+OPEN_MEDIUM = np.dtype([*_OPEN_HEAD, ("path", "u1", MEDIUM_PATH_BYTES)])
 OPEN_LONG = np.dtype([*_OPEN_HEAD, ("path", "u1", PATH_BYTES)])
 
 COUNTERS = np.dtype(
@@ -82,7 +84,15 @@ COUNTERS = np.dtype(
 CONFIG = np.dtype([("self_pid", "<u4"), ("request_arg", "<u4"), ("exit_tells_last", "<u4"), ("pad", "<u4")])
 
 #: The sizes that bpf/events.h asserts.
-_SIZES = ((PROCESS, 80), (BLOCK, 80), (OPEN, 256), (OPEN_LONG, 4168), (COUNTERS, 64), (CONFIG, 16))
+_SIZES = (
+    (PROCESS, 80),
+    (BLOCK, 80),
+    (OPEN_SHORT, 128),
+    (OPEN_MEDIUM, 256),
+    (OPEN_LONG, 4168),
+    (COUNTERS, 64),
+    (CONFIG, 16),
+)
 for _type, _size in _SIZES:
     if _type.itemsize != _size:
         raise TypeError(f"{_type} is not {_size} bytes long, as bpf/events.h has it")

@@ -75,7 +75,7 @@ INLINE int emit_block(__u64 request, __u8 event, __s32 status, __u32 completed_b
 	record->event = event;
 	__builtin_memset(record->pad, 0, sizeof(record->pad));
 	bpf_get_current_comm(record->comm, sizeof(record->comm));
-	bpf_ringbuf_submit(record, wakeup(MAP(block_ring)));
+	bpf_ringbuf_submit(record, wakeup(MAP(block_ring), counters));
 	return 0;
 }
 

@@ -10,7 +10,8 @@
 
 #define TK_COMM_BYTES 16
 #define TK_PATH_BYTES 4096 /* PATH_MAX, terminator included */
-#define TK_SHORT_PATH_BYTES 184
+#define TK_SHORT_PATH_BYTES 56
+#define TK_MEDIUM_PATH_BYTES 184
 #define TK_ARGV_BYTES 16384
 
 enum tk_process_event { TK_FORK, TK_EXEC, TK_EXEC_FAILED, TK_EXIT };
@@ -71,15 +72,20 @@ struct tk_open_head {
 	char comm[TK_COMM_BYTES];
 };
 
-/* Nearly every path is short. A longer one goes whole into a ring of its own, so that each ring has one record size. */
-struct tk_open {
+/* Nearly every path is short. Each of three sizes has a ring of its own, so that a ring has one record size. */
+struct tk_open_short {
 	struct tk_open_head head;
 	char path[TK_SHORT_PATH_BYTES];
 };
 
+struct tk_open_medium {
+	struct tk_open_head head;
+	char path[TK_MEDIUM_PATH_BYTES];
+};
+
 struct tk_open_long {
 	struct tk_open_head head;
-	char path[TK_PATH_BYTES];
+	char path[TK_PATH_BYTES]; /* not zero behind the terminator */
 };
 
 /* One per CPU and family. seen = filtered + lost_ring_full + lost_state_full + what reached a ring. */
@@ -103,7 +109,8 @@ struct tk_config {
 _Static_assert(sizeof(struct tk_process) == 80, "wire format");
 _Static_assert(sizeof(struct tk_block) == 80, "wire format");
 _Static_assert(sizeof(struct tk_open_head) == 72, "wire format");
-_Static_assert(sizeof(struct tk_open) == 256, "wire format");
+_Static_assert(sizeof(struct tk_open_short) == 128, "wire format");
+_Static_assert(sizeof(struct tk_open_medium) == 256, "wire format");
 _Static_assert(sizeof(struct tk_open_long) == 4168, "wire format");
 _Static_assert(sizeof(struct tk_counters) == 64, "wire format");
 _Static_assert(sizeof(struct tk_config) == 16, "wire format");

@@ -3,7 +3,7 @@
 #include "loader.h"
 
 struct open_call {
-	__u64 ts_ns;
+	__u64 ts_ns; /* 0: the call has returned */
 	__u64 path;
 	__u32 flags;
 	__s32 dirfd;
@@ -18,11 +18,13 @@ struct open_how_head {
 	__u64 mode;
 };
 
-MAP_OF(BPF_MAP_TYPE_RINGBUF, open_ring, 0, 0, 33554432, 0)
+MAP_OF(BPF_MAP_TYPE_RINGBUF, open_short_ring, 0, 0, 33554432, 0)
+MAP_OF(BPF_MAP_TYPE_RINGBUF, open_medium_ring, 0, 0, 16777216, 0)
 MAP_OF(BPF_MAP_TYPE_RINGBUF, open_long_ring, 0, 0, 8388608, 0)
 MAP_OF(BPF_MAP_TYPE_ARRAY, open_counters, 4, 64, 1, BPF_F_MMAPABLE)
-/* Threads inside of an open, by thread id. */
-MAP_OF(BPF_MAP_TYPE_HASH, open_calls, 4, 32, 16384, 0)
+/* Of each thread that ever opened something its latest open, by thread id: changed in place, which costs half of what
+ * putting it in and taking it out would, and gone when the thread ends. */
+MAP_OF(BPF_MAP_TYPE_HASH, open_calls, 4, 32, 65536, 0)
 
 _Static_assert(sizeof(struct open_call) == 32, "open_calls");
 
@@ -32,10 +34,10 @@ INLINE int enter_open_call(__u8 call, __u64 path, __u64 flags, __u64 mode, __s32
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 tid = id;
-	struct tk_counters *counters;
-	struct open_call open = {
+	struct open_call *known, open = {
 		.path = path, .flags = flags, .dirfd = dirfd, .mode = mode, .call = call,
 	};
+	struct tk_counters *counters;
 
 	if (id >> 32 == CONFIG(self_pid)) {
 		counters = counters_in(MAP(open_counters));
@@ -44,7 +46,10 @@ INLINE int enter_open_call(__u8 call, __u64 path, __u64 flags, __u64 mode, __s32
 		return 0;
 	}
 	open.ts_ns = bpf_ktime_get_boot_ns();
-	if (bpf_map_update_elem(MAP(open_calls), &tid, &open, BPF_ANY)) {
+	known = bpf_map_lookup_elem(MAP(open_calls), &tid);
+	if (known) {
+		*known = open;
+	} else if (bpf_map_update_elem(MAP(open_calls), &tid, &open, BPF_ANY)) {
 		counters = counters_in(MAP(open_counters));
 		COUNT(counters, seen);
 		COUNT(counters, lost_state_full);
@@ -79,39 +84,48 @@ int on_enter_creat(struct tk_enter *ctx)
 	return enter_open_call(TK_CREAT, ctx->args[0], CREAT_FLAGS, ctx->args[1], 0);
 }
 
-INLINE void fill_open(struct tk_open_head *head, struct open_call *open, __u64 now_ns, __s64 ret, __u16 path_bytes)
+INLINE void fill_open(struct tk_open_head *head, struct open_call *call, __u64 now_ns, __s64 ret, __u16 path_bytes)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 
-	head->ts_ns = open->ts_ns;
-	head->duration_ns = now_ns - open->ts_ns;
+	head->ts_ns = call->ts_ns;
+	head->duration_ns = now_ns - call->ts_ns;
 	head->cgroup = bpf_get_current_cgroup_id();
 	head->pid = id >> 32;
 	head->tid = id;
 	head->uid = bpf_get_current_uid_gid();
-	head->flags = open->flags;
+	head->flags = call->flags;
 	head->ret = ret;
-	head->dirfd = open->dirfd;
-	head->mode = open->mode;
+	head->dirfd = call->dirfd;
+	head->mode = call->mode;
 	head->cpu = bpf_get_smp_processor_id();
 	head->path_bytes = path_bytes;
-	head->call = open->call;
+	head->call = call->call;
 	head->pad = 0;
 	bpf_get_current_comm(head->comm, sizeof(head->comm));
 }
 
-INLINE void emit_long_open(struct tk_counters *counters, struct open_call *open, __u64 now_ns, __s64 ret)
+/* Write the call to the ring for paths of up to so many bytes; 0 if the path is longer. */
+INLINE int emit_open(void *ring, __u32 size, struct tk_counters *counters, struct open_call *call, __u64 now_ns, __s64 ret)
 {
-	struct tk_open_long *record = bpf_ringbuf_reserve(MAP(open_long_ring), sizeof(*record), 0);
+	struct tk_open_long *record = bpf_ringbuf_reserve(ring, sizeof(record->head) + size, 0);
 	long read;
 
 	if (!record) {
 		COUNT(counters, lost_ring_full);
-		return;
+		return 1;
 	}
-	read = bpf_probe_read_user_str(record->path, sizeof(record->path), (void *)open->path);
-	fill_open(&record->head, open, now_ns, ret, read > 0 ? read : 0);
-	bpf_ringbuf_submit(record, wakeup(MAP(open_long_ring)));
+	/* The agent compares whole fields; of the few long ones it looks for the end. */
+	if (size < TK_PATH_BYTES)
+		__builtin_memset(record->path, 0, size);
+	read = bpf_probe_read_user_str(record->path, size, (void *)call->path);
+	if (read == size && size < TK_PATH_BYTES) {
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		return 0;
+	}
+	fill_open(&record->head, call, now_ns, ret, read > 0 ? read : 0);
+	bpf_ringbuf_submit(record, wakeup(ring, counters));
+	return 1;
 }
 
 /* Attached to all four calls. */
@@ -120,32 +134,27 @@ int on_leave_open(struct tk_leave *ctx)
 {
 	__u64 now_ns = bpf_ktime_get_boot_ns();
 	__u32 tid = bpf_get_current_pid_tgid();
-	struct open_call *found = bpf_map_lookup_elem(MAP(open_calls), &tid);
+	struct open_call *call = bpf_map_lookup_elem(MAP(open_calls), &tid);
 	struct tk_counters *counters;
-	struct tk_open *record;
-	struct open_call open;
-	long read;
+	volatile __s64 ret = ctx->ret; /* volatile: read here and once, since the verifier takes no shifted context */
 
-	if (!found)
+	if (!call || !call->ts_ns)
 		return 0; /* it began before the recording did */
-	open = *found;
-	bpf_map_delete_elem(MAP(open_calls), &tid);
 	counters = counters_in(MAP(open_counters));
 	COUNT(counters, seen);
-	record = bpf_ringbuf_reserve(MAP(open_ring), sizeof(*record), 0);
-	if (!record) {
-		COUNT(counters, lost_ring_full);
-		return 0;
-	}
-	/* The agent hashes the whole field. */
-	__builtin_memset(record->path, 0, sizeof(record->path));
-	read = bpf_probe_read_user_str(record->path, sizeof(record->path), (void *)open.path);
-	if (read == sizeof(record->path)) {
-		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
-		emit_long_open(counters, &open, now_ns, ctx->ret);
-		return 0;
-	}
-	fill_open(&record->head, &open, now_ns, ctx->ret, read > 0 ? read : 0);
-	bpf_ringbuf_submit(record, wakeup(MAP(open_ring)));
+	if (!emit_open(MAP(open_short_ring), TK_SHORT_PATH_BYTES, counters, call, now_ns, ret) &&
+	    !emit_open(MAP(open_medium_ring), TK_MEDIUM_PATH_BYTES, counters, call, now_ns, ret))
+		emit_open(MAP(open_long_ring), TK_PATH_BYTES, counters, call, now_ns, ret);
+	call->ts_ns = 0;
+	return 0;
+}
+
+/* Every thread's end. */
+PROGRAM("raw_tp")
+int on_thread_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+
+	bpf_map_delete_elem(MAP(open_calls), &tid);
 	return 0;
 }

@@ -68,7 +68,7 @@ INLINE int wanted_process(struct tk_counters *counters, __u32 pid)
 
 INLINE void emit_process(struct tk_counters *counters, void *record, __u32 bytes)
 {
-	if (bpf_ringbuf_output(MAP(process_ring), record, bytes, wakeup(MAP(process_ring))))
+	if (bpf_ringbuf_output(MAP(process_ring), record, bytes, wakeup(MAP(process_ring), counters)))
 		COUNT(counters, lost_ring_full);
 }
 

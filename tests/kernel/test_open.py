@@ -63,7 +63,8 @@ def test_each_call(record: Recorder, folder: Path) -> None:
 
 
 def test_a_path_is_kept_whole(record: Recorder, tmp_path: Path) -> None:
-    paths = ["/" + "y" * 182, "/" + "y" * 183, "/" + "\xe9" * 100, f"{tmp_path}/" + "z" * 3900, "/tab\tnew\nline"]
+    around_each_record_size = ["/" + "y" * length for length in (53, 54, 55, 181, 182, 183)]
+    paths = [*around_each_record_size, "/" + "\xe9" * 100, f"{tmp_path}/" + "z" * 3900, "/tab\tnew\nline"]
     code = "import sys\nfor path in sys.argv[1:]:\n  try: open(path)\n  except OSError: pass"
     recording = record(sys.executable, "-I", "-c", code, *paths)
 

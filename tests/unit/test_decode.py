@@ -37,8 +37,10 @@ def test_arbitrary_block_records(names: Names, raw: np.ndarray) -> None:
     check(decode.BlockDecoder(names).batch(raw), "block", raw.size)
 
 
-@given(raw=records(wire.OPEN))
-def test_arbitrary_open_records(names: Names, raw: np.ndarray) -> None:
+@pytest.mark.parametrize("kind", [wire.OPEN_SHORT, wire.OPEN_MEDIUM])
+@given(data=st.data())
+def test_arbitrary_open_records(names: Names, kind: np.dtype[np.void], data: st.DataObject) -> None:
+    raw = data.draw(records(kind))
     check(decode.open_batch(raw, names), "open", raw.size)
 
 
@@ -121,7 +123,7 @@ def test_a_flush_is_known_by_its_start(names: Names) -> None:
 
 
 def test_what_an_open_was(names: Names) -> None:
-    raw = np.zeros(3, wire.OPEN)
+    raw = np.zeros(3, wire.OPEN_SHORT)
     raw["ts_ns"], raw["duration_ns"] = [5, 6, 7], [10, 20, 30]
     raw["pid"], raw["tid"], raw["uid"], raw["cpu"] = 11, 12, 13, 1
     raw["ret"], raw["dirfd"], raw["mode"], raw["flags"] = [3, -2, -512], [0, -100, 4], 0o640, 0o101

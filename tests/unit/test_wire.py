@@ -13,7 +13,8 @@ SOURCES = Path(tracekit.capture.__file__).parent / "bpf"
 STRUCTS = {
     "tk_process": wire.PROCESS,
     "tk_block": wire.BLOCK,
-    "tk_open": wire.OPEN,
+    "tk_open_short": wire.OPEN_SHORT,
+    "tk_open_medium": wire.OPEN_MEDIUM,
     "tk_open_long": wire.OPEN_LONG,
     "tk_counters": wire.COUNTERS,
     "tk_config": wire.CONFIG,
