@@ -1,18 +1,20 @@
 # Needs Python 3.11, git and make; the rest is installed on the way, where it is missing.
 #
-#   make demo    record a demonstration workload for ten seconds and print the report
-#   make test    lint, types, layers and the whole test suite
-#   make lint    the first three of these
-#   make setup   only install
-#   make clean   remove what was built and installed here
+#   make demo            record a demonstration workload for ten seconds and print the report
+#   make test            lint, types, layers and the whole test suite
+#   make lint            the first three of these
+#   make bench-capture   what recording costs, beside perf and bpftrace: about eight minutes; benchmarks/README.md
+#   make setup           only install
+#   make clean           remove what was built and installed here
 
 SHELL := /bin/sh
 BIN := .venv/bin
 BUILT_FROM := pyproject.toml setup.py tracekit/__init__.py README.md $(wildcard capture/bpf/*.[ch])
 PYTEST_OPTIONS ?=
+BENCH_OPTIONS ?=
 
 .NOTPARALLEL:
-.PHONY: demo test lint setup setup-test system system-test clean
+.PHONY: demo test lint bench-capture setup setup-test system system-test system-bench clean
 
 # Who may not install packages may still read a report.
 demo:
@@ -28,7 +30,12 @@ lint: setup-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy demo/workload.py sample_traces/make.py
+	$(BIN)/mypy benchmarks/capture.py
 	$(BIN)/lint-imports --no-logo
+
+# Recording takes root.
+bench-capture: setup system-bench
+	@$(if $(filter-out 0,$(shell id -u)),sudo) $(BIN)/python benchmarks/capture.py $(BENCH_OPTIONS)
 
 setup: system .venv/.installed
 
@@ -39,6 +46,9 @@ system:
 
 system-test:
 	@scripts/install-system-packages test
+
+system-bench:
+	@scripts/install-system-packages bench
 
 # A stamp is younger than everything that the installed package was made from.
 .venv/.installed: $(BUILT_FROM) | .venv/bin/pip
