@@ -31,17 +31,23 @@ _DISTURBED_PERCENT = 10
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured: rounds, seconds of each run by step, and how many starts are timed."""
+    """How much is measured: rounds of each comparison, seconds of each run, and how many starts are timed."""
 
-    rounds: int = 3
-    seconds: dict[str, float] = field(
-        default_factory=lambda: {"opens": 4, "missing": 3, "execs": 4, "block": 12, "idle": 20, "long": 60}
-    )
-    starts: int = 7
+    rounds: dict[str, int]
+    seconds: dict[str, float]
+    starts: int
 
 
-QUICK = Plan(1, {"opens": 1, "missing": 1, "execs": 1, "block": 1, "idle": 3, "long": 5}, 3)
-
+FULL = Plan(
+    rounds={"opens": 5, "missing": 3, "execs": 3, "block": 3},
+    seconds={"opens": 3, "missing": 3, "execs": 4, "block": 12, "idle": 20, "long": 60},
+    starts=7,
+)
+QUICK = Plan(
+    rounds={"opens": 1, "missing": 1, "execs": 1, "block": 1},
+    seconds={"opens": 1, "missing": 1, "execs": 1, "block": 1, "idle": 3, "long": 5},
+    starts=3,
+)
 
 _NOTHING = Recorded(0, 0, 0)
 
@@ -170,8 +176,9 @@ class Bench:
         recorders: list[Recorder] = [self._tracekit, Perf(compiled("perfdata", self._folder)), Bpftrace()]
         failures = {recorder.name: why for recorder in recorders if (why := recorder.missing())}
         result = Compared(load.title, load.operation, [], failures)
-        for number in range(self._plan.rounds):
-            self._say(f"{load.title}: round {number + 1} of {self._plan.rounds}")
+        rounds = self._plan.rounds[step]
+        for number in range(rounds):
+            self._say(f"{load.title}: round {number + 1} of {rounds}")
             runs: dict[str | None, Run] = {None: self._undisturbed(partial(_untraced, load, seconds))}
             for recorder in recorders:
                 if recorder.name in failures:
@@ -298,7 +305,7 @@ def _comparison(compared: Compared) -> Table:
     one = compared.operation
     table = _table(
         f"{compared.title}: median (least..most) of {len(compared.rounds)}",
-        ("", f"ns per {one}", "ns added", "lost", f"CPU ns per {one}", f"bytes per {one}", "memory MB", "start s"),
+        ("", f"ns per {one}", "ns added", "lost", f"CPU ns per {one}", f"bytes per {one}", "most memory MB", "start s"),
     )
     untraced = compared.of(None)
     table.add_row("untraced", _spread([run.ns for run in untraced]))
@@ -312,8 +319,8 @@ def _comparison(compared: Compared) -> Table:
             _spread(compared.added_ns(name)),
             _lost(runs),
             _spread([run.cpu_ns for run in runs]),
-            _spread([run.bytes for run in runs], "{:,.1f}"),
-            _spread([run.peak_bytes / _MB for run in runs]),
+            f"{median(run.bytes for run in runs):,.1f}",
+            f"{max(run.peak_bytes for run in runs) / _MB:,.0f}",
             _spread([run.start_s for run in runs], "{:.2f}"),
         )
     return table
@@ -437,12 +444,12 @@ def main(quick: bool, only: tuple[str, ...], patience: float, raw: Path | None) 
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda received, _: sys.exit(128 + received))
-    console = Console(width=150, highlight=False)
+    console = Console(width=160, highlight=False)
     facts = _facts()
     cpu = _split_cpus()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tracekit-bench-")))
-        bench = Bench(QUICK if quick else Plan(), folder, Patience(0 if quick else patience), _progress)
+        bench = Bench(QUICK if quick else FULL, folder, Patience(0 if quick else patience), _progress)
         results = _measure(only, bench, folder, cpu, _progress)
     console.print(f"{facts}\nThe workload has one CPU, the recorders another.\n")
     _show(results, console)
