@@ -122,10 +122,10 @@ class Compared:
         return [runs[recorder].ns - runs[None].ns for runs in self.rounds if recorder in runs]
 
     def over_perf(self) -> list[float]:
-        """What tracekit adds over what perf adds, round by round."""
+        """What tracekit adds over what perf adds, round by round; none where noise hides what perf adds."""
         both = [runs for runs in self.rounds if {"tracekit", "perf record"} <= runs.keys()]
         added = [(runs["tracekit"].ns - runs[None].ns, runs["perf record"].ns - runs[None].ns) for runs in both]
-        return [tracekit / perf for tracekit, perf in added if perf > 0]
+        return [tracekit / perf for tracekit, perf in added] if all(perf > 0 for _, perf in added) else []
 
 
 @dataclass(frozen=True)
@@ -409,11 +409,19 @@ def _show(results: Results, console: Console) -> None:
             f"to record nothing takes {_spread(idle.cpu_s, '{:.2f}')} s of CPU.\n"
         )
     console.print(_targets(results))
-    disturbed = max(
-        (run.others_percent for c in results.compared.values() for r in c.rounds for run in r.values()), default=0
-    )
-    if disturbed >= _DISTURBED_PERCENT:
-        console.print(f"NOTE: other processes used up to {disturbed:.0f} % of a CPU during a run.")
+    for step, percent in _disturbances(results).items():
+        if percent >= _DISTURBED_PERCENT:
+            console.print(f"NOTE: other processes used up to {percent:.0f} % of a CPU during {step}: measure it again.")
+
+
+def _disturbances(results: Results) -> dict[str, float]:
+    """The most that others used of a CPU, in percent, while each step was measured."""
+    found = {
+        step: max(run.others_percent for runs in compared.rounds for run in runs.values())
+        for step, compared in results.compared.items()
+    }
+    alone = {"idle": results.idle, "long": results.long}
+    return found | {step: result.others_percent for step, result in alone.items() if result is not None}
 
 
 def _split_cpus() -> int:
