@@ -3,150 +3,119 @@
 import contextlib
 import os
 import shutil
-import signal
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from tracekit import __version__
-from tracekit.capture import host
+from tracekit.capture import host, kernel, privilege
 from tracekit.capture.backend import attach, check_backend
-from tracekit.capture.finish import write_trace
-from tracekit.capture.journal import JournalReader, JournalWriter, check_leftover
-from tracekit.capture.loading import find_out
+from tracekit.capture.command import GRACE_NS, Command
+from tracekit.capture.filters import Filters, Selection
+from tracekit.capture.journal import JournalReader, JournalWriter, Keep, check_leftover
+from tracekit.capture.loading import Attached, Plan, find_out
+from tracekit.capture.options import Control, Observer, Progress, RecordOptions
+from tracekit.capture.probes import ring_bytes
 from tracekit.capture.session import Session
 from tracekit.errors import TracekitError, UsageError
-from tracekit.metadata import Anchor, Clock, Counters, Metadata
+from tracekit.files import check_output, journal_path, remove_temporaries
+from tracekit.metadata import Anchor, Clock, Metadata
 from tracekit.schema import RECORDED_FAMILIES
 from tracekit.text import decode
-from tracekit.trace import journal_path
-from tracekit.units import SECOND_NS
-from tracekit.writer import check_output
+from tracekit.units import SECOND_NS, format_bytes
 
-# How long a command may go on after it was asked to end.
-_GRACE_NS = 5 * SECOND_NS
-_LOOK_EVERY_S = 0.1
-
-
-@dataclass(frozen=True)
-class RecordOptions:
-    """What to record.
-
-    Attributes:
-        output: the trace to write.
-        families: of `process`, `block` and `open` those that are wanted.
-        duration_ns: how long; None: until stopped, or until the command ends.
-        backend: `auto`, `core` or `bcc`.
-        force: overwrite the output, and throw away an unfinished recording of it.
-        command: program and arguments to run and record; empty for none.
-        ring_bytes: size of each ring, a power of two and whole pages; None: as fits the family.
-    """
-
-    output: Path
-    families: tuple[str, ...] = RECORDED_FAMILIES
-    duration_ns: int | None = None
-    backend: str = "auto"
-    force: bool = False
-    command: tuple[str, ...] = ()
-    ring_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How a recording is getting on.
-
-    Attributes:
-        elapsed_ns: since it began.
-        counters: of each family, so far.
-        bytes_on_disk: size of the journal.
-    """
-
-    elapsed_ns: int
-    counters: dict[str, Counters]
-    bytes_on_disk: int
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What was recorded.
-
-    Attributes:
-        metadata: the footer of the trace.
-        exit_code: of the command: 0 if there was none, 128 + n if signal n ended it.
-    """
-
-    metadata: Metadata
-    exit_code: int
-
-
-@dataclass
-class Stop:
-    """Asks a recording to end, from a signal handler or another thread.
-
-    Attributes:
-        times: how often it was asked.
-        number: of the signal that asked for it last.
-    """
-
-    times: int = 0
-    number: int = 0
-
-    def request(self, number: int = signal.SIGTERM) -> None:
-        """End the recording soon; asked again, do not wait for the command."""
-        self.times += 1
-        self.number = number
+# A killed recorder has lost what came since the last flush, so a second must have two.
+_FLUSH_EVERY_NS = SECOND_NS // 2
+# Damage to the journal costs at most the rest of a segment.
+_SEGMENT_NS = 60 * SECOND_NS
+# A flight recorder holds so many segments at least, and one more: it forgets a segment at a time.
+_SEGMENTS_HELD = 10
 
 
 def record(
-    options: RecordOptions,
-    stop: Stop,
-    on_start: Callable[[str, tuple[str, ...]], None] = lambda backend, notes: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_written: Callable[[Metadata, bool], None] = lambda metadata, waiting: None,
-) -> Summary:
+    options: RecordOptions, control: Control | None = None, observer: Observer | None = None
+) -> tuple[Metadata, int]:
     """Record kernel events into a trace.
 
     Args:
         options: what to record.
-        stop: ends the recording before its time; the trace is whole all the same.
-        on_start: called when the probes run, with the loader's name and what the recording lacks.
-        on_progress: called once a second.
-        on_written: called when the trace is there, with its footer and whether the command still runs.
+        control: ends the recording before its time; the trace is whole all the same.
+        observer: is told how it goes.
+
+    Returns:
+        The footer of the trace, and the exit code of the command: 0 if there was none, 128 + n if signal n ended it.
 
     Raises:
         UsageError: the options make no sense, or the output is there already; nothing has been attached.
         UnsupportedError: this machine cannot record.
         TracekitError: the journal or the trace cannot be written; what the journal holds can be recovered.
     """
+    control, observer = control or Control(), observer or Observer()
     _check(options)
-    facts = find_out(options.families)
-    attached, notes = attach(options.backend, options.families, facts, options.ring_bytes)
-    try:
+    with contextlib.ExitStack() as undo:
+        facts = find_out((*options.families, "tree") if _wants_trees(options.filters) else options.families)
+        selection = Selection(options.filters, facts.btf)
+        undo.callback(selection.close)
+        plan = Plan(
+            tuple(facts.probes),
+            ring_bytes(options.families, host.memory_bytes(), os.cpu_count() or 1, options.ring_bytes),
+            selection.config,
+            selection.make_maps(),
+        )
+        attached, notes = attach(options.backend, facts, plan)
+        undo.callback(attached.close)
+        selection.follow()
         began = host.anchor()
-        running = host.running_processes(began.boot_ns)
+        running = selection.running(began.boot_ns)
         journal = _journal(options, attached.backend, began)
+        undo.callback(journal.close)
         try:
-            with Session(attached, facts, journal, began.boot_ns, running) as session:
-                on_start(attached.backend, notes)
-                command = _start(options.command, journal)
+            with Session(attached, facts, journal, began.boot_ns, running, options.max_events) as session:
+                observer.started(attached.backend, notes)
+                with selection.starting_command():
+                    command = _start(options.command, journal)
+                if options.give_up_privileges:
+                    _give_up_privileges(options, attached)
                 try:
-                    _run(session, began.boot_ns, options.duration_ns, command, stop, on_progress)
+                    _Recording(options, session, selection, command, control, observer).run()
                 except BaseException:
                     command.end()
                     raise
         except OSError as error:
             raise _interrupted(options.output, error) from error
-        finally:
-            journal.close()
-    finally:
-        attached.close()
-    metadata = _finish(options)
-    on_written(metadata, command.runs())
-    return Summary(metadata, command.wait(stop))
+    metadata = _finish(options, observer)
+    observer.written(options.output, metadata)
+    if command.runs():
+        observer.waiting()
+    return metadata, command.wait(control)
+
+
+def _wants_trees(filters: Filters) -> bool:
+    return bool(filters.trees or filters.command)
+
+
+def _check(options: RecordOptions) -> None:
+    """Everything that can be known to be wrong before anything is attached."""
+    check_backend(options.backend)
+    for family in options.families:
+        if family not in RECORDED_FAMILIES:
+            raise UsageError(f"there are no {family!r} events: there are {', '.join(RECORDED_FAMILIES)}")
+    if not options.families:
+        raise UsageError(f"no events to record: name some of {', '.join(RECORDED_FAMILIES)}")
+    if options.filters.disks and "block" not in options.families:
+        raise UsageError("a disk is chosen, but no block events are recorded")
+    if options.command and shutil.which(options.command[0]) is None:
+        raise UsageError(f"the command {options.command[0]!r} was not found, or cannot be executed")
+    check_output(options.output, options.force)
+    check_leftover(options.output, options.force)
+    free_bytes = shutil.disk_usage(options.output.absolute().parent).free
+    if free_bytes < options.min_free_bytes:
+        raise UsageError(
+            f"the disk of {options.output} has {format_bytes(free_bytes)} left, and "
+            f"{format_bytes(options.min_free_bytes)} are to stay free: choose another output with -o"
+        )
 
 
 def _journal(options: RecordOptions, backend: str, began: Anchor) -> JournalWriter:
@@ -156,6 +125,7 @@ def _journal(options: RecordOptions, backend: str, began: Anchor) -> JournalWrit
         duration_ns=0,
         backend=backend,
         events=options.families,
+        filters=options.filters.footer(),
         clock=Clock(resolution_ns=host.clock_resolution_ns(), anchors=(began,)),
         disks=host.disks(),
         command=tuple(decode(os.fsencode(argument)) for argument in options.command) or None,
@@ -170,119 +140,151 @@ def _journal(options: RecordOptions, backend: str, began: Anchor) -> JournalWrit
         ) from None
 
 
-def _finish(options: RecordOptions) -> Metadata:
-    """Journal to trace."""
-    reader = JournalReader(journal_path(options.output))
+def _start(arguments: tuple[str, ...], journal: JournalWriter) -> Command:
     try:
-        return write_trace(reader, options.output, complete=True, force=options.force)
-    except (OSError, pa.ArrowException) as error:
-        raise _interrupted(options.output, error) from error
-    finally:
-        reader.close()
-
-
-def _interrupted(output: Path, error: Exception) -> TracekitError:
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
-    return TracekitError(
-        f"recording ended early: {reason}; what was recorded is kept in {journal_path(output)}: "
-        f"when that is mended, type 'tracekit recover {output}'"
-    )
-
-
-def _check(options: RecordOptions) -> None:
-    """Everything that can be known to be wrong before anything is attached."""
-    check_backend(options.backend)
-    for family in options.families:
-        if family not in RECORDED_FAMILIES:
-            raise UsageError(f"there are no {family!r} events: there are {', '.join(RECORDED_FAMILIES)}")
-    if not options.families:
-        raise UsageError(f"no events to record: name some of {', '.join(RECORDED_FAMILIES)}")
-    if options.command and shutil.which(options.command[0]) is None:
-        raise UsageError(f"the command {options.command[0]!r} was not found, or cannot be executed")
-    check_output(options.output, options.force)
-    check_leftover(options.output, options.force)
-
-
-def _run(
-    session: Session,
-    began_ns: int,
-    duration_ns: int | None,
-    command: "_Command",
-    stop: Stop,
-    on_progress: Callable[[Progress], None],
-) -> None:
-    """Drain until it is time to end."""
-    flushed_ns = began_ns
-    end_ns = None if duration_ns is None else began_ns + duration_ns
-    while not command.ended():
-        now_ns = host.boot_ns()
-        if stop.times > command.asked:
-            command.ask(stop.number)
-            end_ns = now_ns + (_GRACE_NS if command.runs() and command.asked == 1 else 0)
-        if end_ns is not None and now_ns >= end_ns:
-            break
-        session.wait(None if end_ns is None else end_ns - now_ns)
-        session.drain()
-        if now_ns - flushed_ns >= SECOND_NS:
-            flushed_ns = now_ns
-            session.flush()
-            on_progress(Progress(now_ns - began_ns, session.counters(), session.journal.size()))
-    session.end()
-
-
-def _start(arguments: tuple[str, ...], journal: JournalWriter) -> "_Command":
-    try:
-        return _Command(arguments)
+        return Command(arguments)
     except OSError as error:
         journal.discard()
         raise UsageError(f"the command {arguments[0]!r} cannot be executed: {error.strerror}") from None
 
 
-class _Command:
-    """The command that is recorded, if there is one."""
+def _give_up_privileges(options: RecordOptions, attached: Attached) -> None:
+    """What still needs a privilege: names of cgroups, and the trace, which may belong in the folder of another user."""
+    keep = ["dac_read_search"]
+    if options.output.absolute().parent.stat().st_uid != os.geteuid():
+        keep += ["dac_override", "fowner"]
+    if "SUDO_UID" in os.environ:
+        keep += ["chown"]
+    if options.command:
+        keep += ["kill"]
+    program = next(iter(attached.programs.values()))[0]
+    privilege.give_up(keep, lambda: kernel.can_be_asked(program))
 
-    def __init__(self, arguments: tuple[str, ...]) -> None:
-        # Looked up here, so that the trace does not begin with failing execs all along PATH.
-        self._process = subprocess.Popen(arguments, executable=shutil.which(arguments[0])) if arguments else None
-        self.asked = 0
 
-    def runs(self) -> bool:
-        """Whether there is a command and it has not ended."""
-        return self._process is not None and self._process.poll() is None
+class _Recording:
+    """The time between the first event and the last."""
 
-    def ended(self) -> bool:
-        """Whether there was a command and it has ended."""
-        return self._process is not None and self._process.poll() is not None
+    def __init__(
+        self,
+        options: RecordOptions,
+        session: Session,
+        selection: Selection,
+        command: Command,
+        control: Control,
+        observer: Observer,
+    ) -> None:
+        self._options, self._session, self._selection = options, session, selection
+        self._command, self._control, self._observer = command, control, observer
+        self._began_ns = self._flushed_ns = session.began_ns
+        self._end_ns = None if options.duration_ns is None else session.began_ns + options.duration_ns
+        self._segment_ns = _SEGMENT_NS
+        if options.last_ns is not None:
+            self._segment_ns = min(_SEGMENT_NS, options.last_ns // _SEGMENTS_HELD)
+        self._copies = 0
+        self._copying: Future[None] | None = None
+        self._copier = ThreadPoolExecutor(1, "copy")
 
-    def ask(self, number: int) -> None:
-        """Ask it to end: first as we were asked, then more firmly. An interrupt from the keyboard reaches it anyway."""
-        self.asked += 1
-        firmer = {1: number, 2: signal.SIGTERM}.get(self.asked, signal.SIGKILL)
-        if self._process is not None and firmer != signal.SIGINT:
-            self._process.send_signal(firmer)
+    def run(self) -> None:
+        """Drain until it is time to end."""
+        reason = None
+        while not (self._is_over() or reason):
+            now_ns = host.boot_ns()
+            self._session.wait(None if self._end_ns is None else self._end_ns - now_ns)
+            self._session.drain()
+            if now_ns - self._flushed_ns >= _FLUSH_EVERY_NS:
+                self._flushed_ns = now_ns
+                self._flush(now_ns)
+            reason = self._limit()
+        self._session.end()
+        self._observer.ended(reason)
+        self._copier.shutdown()
 
-    def end(self) -> None:
-        """End it: the recording has failed."""
-        if self._process is None:
+    def _is_over(self) -> bool:
+        if self._command.ended():
+            return True
+        now_ns = host.boot_ns()
+        if self._control.stops > self._command.asked:
+            self._command.ask(self._control.number)
+            self._end_ns = now_ns + (GRACE_NS if self._command.runs() and self._command.asked == 1 else 0)
+        return self._end_ns is not None and now_ns >= self._end_ns
+
+    def _flush(self, now_ns: int) -> None:
+        session, journal = self._session, self._session.journal
+        session.flush()
+        if now_ns - journal.segment_began_ns >= self._segment_ns or self._is_segment_full():
+            last_ns, max_bytes = self._options.last_ns, self._options.max_bytes
+            keep = None if last_ns is None else Keep(last_ns, max_bytes)
+            session.begin_segment(keep, self._selection.running)
+        if self._control.copies > self._copies:
+            self._copies = self._control.copies
+            self._copy()
+        self._observer.progressed(
+            Progress(now_ns - self._began_ns, session.counters(), journal.size(), session.ring_bytes)
+        )
+
+    def _is_segment_full(self) -> bool:
+        options = self._options
+        if options.last_ns is None or options.max_bytes is None:
+            return False
+        return self._session.journal.segment_size() * _SEGMENTS_HELD > options.max_bytes
+
+    def _limit(self) -> str | None:
+        """The limit that has been reached."""
+        options, journal = self._options, self._session.journal
+        if self._session.full:
+            return "--max-events"
+        if options.last_ns is None and options.max_bytes is not None and journal.size() >= options.max_bytes:
+            return "--max-size"
+        if options.min_free_bytes and journal.free_bytes() < options.min_free_bytes + journal.size():
+            return "--min-free"
+        return None
+
+    def _copy(self) -> None:
+        """Write a trace of what there is, in another thread; one at a time."""
+        if self._copying is not None and not self._copying.done():
             return
-        self._process.terminate()
+        output = self._options.output
+        path = output.with_name(f"{output.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}{output.suffix}")
+        reader = JournalReader(self._session.journal.path, beside_recorder=True)
+        self._copying = self._copier.submit(self._write_copy, reader, path)
+
+    def _write_copy(self, reader: JournalReader, path: Path) -> None:
+        from tracekit.capture.finish import write_trace
+
         try:
-            self._process.wait(_GRACE_NS / SECOND_NS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+            check_output(path)
+            metadata = write_trace(reader, path, complete=True)
+        except TracekitError as error:
+            self._observer.not_written(error)
+        except (OSError, pa.ArrowException) as error:
+            self._observer.not_written(TracekitError(f"{path} cannot be written: {_reason(error)}"))
+        else:
+            self._observer.written(path, metadata)
 
-    def wait(self, stop: Stop) -> int:
-        """Wait for its end, and pass on each further wish to stop. A recording for a limited time leaves it alone.
 
-        Returns:
-            Its exit code as a shell tells it; 0 if there is no command.
-        """
-        if self._process is None:
-            return 0
-        while self.runs():
-            if stop.times > self.asked:
-                self.ask(stop.number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_LOOK_EVERY_S)
-        code = self._process.returncode
-        return code if code >= 0 else 128 - code
+def _finish(options: RecordOptions, observer: Observer) -> Metadata:
+    """Journal to trace."""
+    # Here, since it is what takes longest to import, and recording should begin at once.
+    from tracekit.capture.finish import write_trace
+
+    reader = JournalReader(journal_path(options.output))
+    try:
+        remove_temporaries(options.output)
+        metadata = write_trace(reader, options.output, complete=True, force=options.force, on_progress=observer.writing)
+        reader.remove()
+    except (OSError, pa.ArrowException) as error:
+        raise _interrupted(options.output, error) from error
+    finally:
+        reader.close()
+    return metadata
+
+
+def _interrupted(output: Path, error: Exception) -> TracekitError:
+    return TracekitError(
+        f"recording ended early: {_reason(error)}; what was recorded is kept in {journal_path(output)}: "
+        f"when that is mended, type 'tracekit recover {output}'"
+    )
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]

@@ -1,8 +1,7 @@
 """Choosing a loader."""
 
 from tracekit.capture import bcc, core
-from tracekit.capture.loading import Attached, KernelFacts
-from tracekit.capture.probes import RINGS
+from tracekit.capture.loading import Attached, KernelFacts, Plan
 from tracekit.errors import UnsupportedError, UsageError
 
 BACKENDS = ("auto", "core", "bcc")
@@ -18,16 +17,13 @@ def check_backend(name: str) -> None:
         raise UsageError(f"there is no backend {name!r}: there are {', '.join(BACKENDS)}")
 
 
-def attach(
-    backend: str, families: tuple[str, ...], facts: KernelFacts, ring_size: int | None = None
-) -> tuple[Attached, tuple[str, ...]]:
+def attach(backend: str, facts: KernelFacts, plan: Plan) -> tuple[Attached, tuple[str, ...]]:
     """Attach with the loader that is asked for; `auto` takes core, and bcc only where core cannot be had.
 
     Args:
         backend: `auto`, `core` or `bcc`.
-        families: what to record.
         facts: of the kernel.
-        ring_size: bytes of each ring; None: as fits the family.
+        plan: what to attach.
 
     Returns:
         What is attached, and notes for the user: what the recording lacks, and why it is bcc.
@@ -35,19 +31,18 @@ def attach(
     Raises:
         UnsupportedError: it cannot be done here.
     """
-    ring_bytes = {ring.name: ring_size or ring.size for family in families for ring in RINGS[family]}
     why_not_core = core.unavailable()
     if backend == "core" and why_not_core:
         raise UnsupportedError(f"the core loader cannot be used: {why_not_core}")
     if backend != "bcc" and why_not_core is None:
         try:
-            return core.attach(families, facts, ring_bytes), facts.notes
+            return core.attach(facts, plan), facts.notes
         except UnsupportedError as error:
             if backend == "core":
                 raise UnsupportedError(f"{error}; try --backend bcc") from None
             why_not_core = str(error)
     try:
-        attached = bcc.attach(families, facts, ring_bytes)
+        attached = bcc.attach(facts, plan)
     except UnsupportedError as error:
         if backend == "bcc":
             raise

@@ -21,8 +21,8 @@ from types import ModuleType
 from typing import Any
 
 from tracekit.capture import kernel
-from tracekit.capture.loading import Attached, KernelFacts, Links
-from tracekit.capture.probes import FIELDS, OPTIONAL_FIELDS, Probe
+from tracekit.capture.loading import Attached, KernelFacts, Links, Plan
+from tracekit.capture.probes import FIELDS, OPTIONAL_FIELDS, RINGS, Probe
 from tracekit.errors import UnsupportedError
 
 _SOURCES = Path(__file__).parent / "bpf"
@@ -36,18 +36,21 @@ _MODULE_FOLDERS = (
 )
 
 
-def attach(families: tuple[str, ...], facts: KernelFacts, ring_bytes: dict[str, int]) -> Attached:
-    """Compile, load and attach the probes of some families; on any error nothing stays attached.
+def attach(facts: KernelFacts, plan: Plan) -> Attached:
+    """Compile, load and attach programs; on any error nothing stays attached.
 
     Raises:
         UnsupportedError: BCC, a compiler or headers are missing, or the kernel refuses a program.
     """
     bcc = _module()
-    source = "\n".join(_flattened(f"{family}.bpf.c") for family in families)
+    source = _flattened(*(f"{family}.bpf.c" for family in plan.programs))
     with contextlib.ExitStack() as undo:
-        sizes = ring_bytes | {f"{family}_counters": kernel.possible_cpus() for family in families}
-        maps = {}
+        recorded = [family for family in plan.programs if family in RINGS]
+        sizes = plan.ring_bytes | {f"{family}_counters": kernel.possible_cpus() for family in recorded}
+        maps = dict(plan.maps)
         for kind, name, key_bytes, value_bytes, entries, flags in _MAP.findall(source):
+            if name in maps:
+                continue
             count = sizes.get(name, int(entries))
             try:
                 made = kernel.create_map(kind, int(key_bytes), int(value_bytes), count, kernel.MAP_FLAGS[flags])
@@ -55,19 +58,19 @@ def attach(families: tuple[str, ...], facts: KernelFacts, ring_bytes: dict[str, 
                 raise UnsupportedError(f"the kernel refuses the map {name}: {error.strerror}") from None
             maps[name] = made
             undo.callback(os.close, made)
-        program = _compiled(bcc, source, _macros(facts, maps))
+        program = _compiled(bcc, source, _macros(facts, plan, maps))
         undo.callback(program.cleanup)
         links = Links()
         undo.callback(links.detach)
-        functions = {family: _load(bcc, program, facts, family) for family in families}
-        for family in families:
+        functions = {family: _load(bcc, program, facts, family) for family in plan.programs}
+        for family in plan.programs:
             for probe in facts.probes[family]:
                 links.add(_attach(bcc, functions[family][probe.function], probe))
         return Attached(
             "bcc",
-            rings={name: (maps[name], size) for name, size in ring_bytes.items()},
-            counters={family: maps[f"{family}_counters"] for family in families},
-            programs={family: [function.fd for function in functions[family].values()] for family in families},
+            rings={name: (maps[name], size) for name, size in plan.ring_bytes.items()},
+            counters={family: maps[f"{family}_counters"] for family in recorded},
+            programs={family: [function.fd for function in functions[family].values()] for family in recorded},
             detach=links.detach,
             close=undo.pop_all().close,
         )
@@ -94,8 +97,8 @@ def _module() -> ModuleType:
     return module
 
 
-def _flattened(name: str) -> str:
-    """A source with its own includes in place, each once: BCC rewrites only what is in the main file."""
+def _flattened(*names: str) -> str:
+    """Sources with their own includes in place, each once: BCC rewrites only what is in the main file."""
     seen: set[str] = set()
 
     def include(name: str) -> str:
@@ -104,13 +107,13 @@ def _flattened(name: str) -> str:
         seen.add(name)
         return _INCLUDE.sub(lambda match: include(match[1]), (_SOURCES / name).read_text())
 
-    return include(name)
+    return "\n".join(map(include, names))
 
 
-def _macros(facts: KernelFacts, maps: dict[str, int]) -> list[str]:
+def _macros(facts: KernelFacts, plan: Plan, maps: dict[str, int]) -> list[str]:
     """What the sources need to know, as compiler flags: see bpf/loader.h."""
     macros = {"TK_BCC": 1}
-    macros |= {f"CONFIG_{name}": value for name, value in facts.config.items()}
+    macros |= {f"CONFIG_{name}": value for name, value in (facts.config | plan.config).items()}
     macros |= {f"FD_{name}": descriptor for name, descriptor in maps.items()}
     for structure, field in FIELDS:
         offset = facts.btf.offset(structure, field)

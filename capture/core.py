@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.capture import kernel, wire
-from tracekit.capture.loading import Attached, KernelFacts, Links
+from tracekit.capture.loading import Attached, KernelFacts, Links, Plan
 from tracekit.capture.probes import RINGS, Probe
 from tracekit.errors import UnsupportedError
 
@@ -28,6 +28,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_object__find_map_by_name": (_POINTER, (_POINTER, _STRING)),
     "bpf_map__set_max_entries": (_INT, (_POINTER, ctypes.c_uint32)),
     "bpf_map__set_initial_value": (_INT, (_POINTER, _STRING, ctypes.c_size_t)),
+    "bpf_map__reuse_fd": (_INT, (_POINTER, _INT)),
     "bpf_map__fd": (_INT, (_POINTER,)),
     "bpf_program__name": (_STRING, (_POINTER,)),
     "bpf_program__set_autoload": (_INT, (_POINTER, ctypes.c_bool)),
@@ -50,8 +51,8 @@ def unavailable() -> str | None:
     return None
 
 
-def attach(families: tuple[str, ...], facts: KernelFacts, ring_bytes: dict[str, int]) -> Attached:
-    """Load and attach the probes of some families; on any error nothing stays attached.
+def attach(facts: KernelFacts, plan: Plan) -> Attached:
+    """Load and attach programs; on any error nothing stays attached.
 
     Raises:
         UnsupportedError: the kernel refuses a program.
@@ -59,10 +60,10 @@ def attach(families: tuple[str, ...], facts: KernelFacts, ring_bytes: dict[str, 
     library = _Library()
     with contextlib.ExitStack() as undo:
         objects: list[_Object] = []
-        for family in families:
+        for family in plan.programs:
             objects.append(_Object(library, family))
             undo.callback(objects[-1].close)
-            objects[-1].load(facts, ring_bytes)
+            objects[-1].load(facts, plan)
         links = Links()
         undo.callback(links.detach)
         for item in objects:
@@ -70,9 +71,9 @@ def attach(families: tuple[str, ...], facts: KernelFacts, ring_bytes: dict[str, 
                 links.add(item.attach(probe))
         return Attached(
             "core",
-            rings={name: (item.map(name), ring_bytes[name]) for item in objects for name in item.rings},
-            counters={item.family: item.map(f"{item.family}_counters") for item in objects},
-            programs={item.family: item.program_fds() for item in objects},
+            rings={name: (item.map(name), plan.ring_bytes[name]) for item in objects for name in item.rings},
+            counters={item.family: item.map(f"{item.family}_counters") for item in objects if item.rings},
+            programs={item.family: item.program_fds() for item in objects if item.rings},
             detach=links.detach,
             close=undo.pop_all().close,
         )
@@ -124,20 +125,25 @@ class _Object:
 
     def __init__(self, library: _Library, family: str) -> None:
         self.family = family
-        self.rings = tuple(ring.name for ring in RINGS[family])
+        self.rings = tuple(ring.name for ring in RINGS.get(family, ()))
         self._library = library
         self._programs: dict[str, int] = {}
         code = (_OBJECTS / f"{family}.bpf.o").read_bytes()
         self._object = library.check(f"reading the {family} programs", "bpf_object__open_mem", code, len(code), None)
 
-    def load(self, facts: KernelFacts, ring_bytes: dict[str, int]) -> None:
+    def load(self, facts: KernelFacts, plan: Plan) -> None:
         """Size the maps, choose the programs that this kernel has a place for, and load them."""
-        sizes = {name: ring_bytes[name] for name in self.rings}
-        sizes[f"{self.family}_counters"] = kernel.possible_cpus()
+        sizes = {name: plan.ring_bytes[name] for name in self.rings}
+        if self.rings:
+            sizes[f"{self.family}_counters"] = kernel.possible_cpus()
         for name, entries in sizes.items():
             self._library.check(f"sizing {name}", "bpf_map__set_max_entries", self._find(name), entries)
+        for name, descriptor in plan.maps.items():
+            shared = self._library.call("bpf_object__find_map_by_name", self._object, name.encode())
+            if shared:
+                self._library.check(f"sharing {name}", "bpf_map__reuse_fd", shared, descriptor)
         values = np.zeros(1, wire.CONFIG)
-        for name, value in facts.config.items():
+        for name, value in (facts.config | plan.config).items():
             values[name] = value
         config = values.tobytes()
         self._library.check("setting up", "bpf_map__set_initial_value", self._find(".rodata"), config, len(config))

@@ -19,11 +19,11 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from tracekit.capture import core, host, kernel
+from tracekit.capture import cgroups, core, host, kernel
 from tracekit.capture.backend import attach
 from tracekit.capture.btf import VMLINUX, Btf
-from tracekit.capture.loading import find_out
-from tracekit.capture.probes import PROBES, RINGS, Probe
+from tracekit.capture.loading import Plan, find_out
+from tracekit.capture.probes import PROBES, Probe, ring_bytes
 from tracekit.errors import TracekitError, UnsupportedError, UsageError
 from tracekit.schema import RECORDED_FAMILIES
 from tracekit.units import format_bytes, format_ns
@@ -408,12 +408,17 @@ def _try(loader: str, family: str) -> Trial:
     try:
         facts = find_out((family,))
         began_ns = time.monotonic_ns()
-        attached, _ = attach(loader, (family,), facts)
+        attached, _ = attach(loader, facts, Plan((family,), _rings((family,))))
     except (TracekitError, OSError) as error:
         return Trial(loader, family, None, str(error).removesuffix("; try --backend bcc"))
     took_ns = time.monotonic_ns() - began_ns
     attached.close()
     return Trial(loader, family, took_ns, None)
+
+
+def _rings(families: tuple[str, ...]) -> dict[str, int]:
+    """Sizes of the rings that a recording has by default."""
+    return ring_bytes(families, host.memory_bytes(), os.cpu_count() or 1)
 
 
 def _with_trials(check: Check, trials: Sequence[Trial]) -> Check:
@@ -444,8 +449,7 @@ def _disks() -> Check:
 
 
 def _cgroups() -> Check:
-    mounts = [line.split(" ") for line in os.fsdecode(Path("/proc/self/mounts").read_bytes()).splitlines()]
-    where = next((fields[1] for fields in mounts if fields[2:3] == ["cgroup2"]), None)
+    where = cgroups.unified()
     if where is not None:
         return Check("cgroup names", State.OK, f"cgroup v2 at {where}")
     mend = Mend("", _as_root("mount -t cgroup2 -o X-mount.mkdir cgroup2 /run/cgroup2"))
@@ -463,7 +467,7 @@ def _space() -> Check:
 
 
 def _memory(families: tuple[str, ...]) -> Check:
-    rings = sum(ring.size for family in families for ring in RINGS[family])
+    rings = sum(_rings(families).values())
     told = Path("/proc/meminfo").read_text().partition("\nMemAvailable:")[2].split()
     available = int(told[0]) << 10 if told else None
     meaning = f"the rings take {format_bytes(rings)}; {format_bytes(available)} are available"

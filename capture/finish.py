@@ -1,4 +1,4 @@
-"""From journal to trace: at the end of a recording, or later if its recorder was killed."""
+"""From journal to trace: at the end of a recording, while it runs, or later if its recorder was killed."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,67 +7,77 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.capture.journal import JournalReader, Progress
+from tracekit.capture.journal import JournalReader
 from tracekit.errors import TraceError, UsageError
-from tracekit.metadata import Metadata
+from tracekit.files import check_output, journal_path, putting, remove_temporaries
+from tracekit.metadata import Counters, Metadata
 from tracekit.schema import FAMILIES
-from tracekit.trace import journal_path
 from tracekit.units import SECOND_NS
-from tracekit.writer import TraceWriter, check_output, putting, remove_temporaries
+from tracekit.writer import TraceWriter
 
 ANCHOR_EVERY_NS = 60 * SECOND_NS
 # Rows of a batch that are older than all before it by more than this (calls that took long) are set aside.
 _LATE_NS = 5 * SECOND_NS
 _END_OF_TIME = np.iinfo(np.int64).max
 
-Batches = Callable[[], Iterator[pa.RecordBatch]]
+#: Gives the batches of a family, or some of their columns, and gives them again when called again.
+Batches = Callable[[list[str] | None], Iterator[pa.RecordBatch]]
 
 
-def write_trace(journal: JournalReader, output: Path, complete: bool, force: bool = False) -> Metadata:
-    """Turn a journal into a trace, and remove it.
+def write_trace(
+    journal: JournalReader,
+    output: Path,
+    complete: bool,
+    force: bool = False,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> Metadata:
+    """Turn a journal into a trace; the journal stays.
 
     Args:
         journal: what was recorded.
         output: the trace to write.
         complete: whether its recorder came to its end; it is then whole, or an error.
         force: overwrite the output.
+        on_progress: called now and then with the share that is done.
 
     Returns:
         The footer that was written.
 
     Raises:
         UsageError: a file with the output's name has come meanwhile.
-        TraceError: the journal ends before the first events were written to it, or is damaged.
-        OSError: the trace cannot be written. In each of these cases the journal stays.
+        TraceError: the journal is damaged.
+        OSError: the trace cannot be written.
     """
-    progress = journal.progress()
-    if not progress:
-        raise TraceError(f"{journal.path} breaks off before the first events: there is nothing to recover")
-    remove_temporaries(output)
     try:
         with putting(output, force) as temporary:
-            metadata = _write(journal, temporary, progress, complete)
-            _give_to_caller_of_sudo(temporary)
+            metadata = _write(journal, temporary, complete, on_progress)
+            give_to_caller_of_sudo(temporary)
     except FileExistsError:
         raise UsageError(
             f"{output} has come while recording: keep what was recorded under another name with "
             f"'tracekit recover {output} -o NAME'"
         ) from None
-    journal.remove()
     return metadata
 
 
-def _write(journal: JournalReader, path: Path, progress: list[Progress], complete: bool) -> Metadata:
+def _write(journal: JournalReader, path: Path, complete: bool, on_progress: Callable[[float], None]) -> Metadata:
     writer = TraceWriter(path)
-    last_ns = progress[-1][0].boot_ns
+    began_ns, last_ns = journal.start.clock.anchors[0].boot_ns, journal.progress()[-1][0].boot_ns
+    expected = max(sum(counts.written for counts in _counted(journal).values()), 1)
+    early = dict.fromkeys(FAMILIES, 0)
     try:
         for family in FAMILIES:
             for rows in in_time_order(partial(journal.batches, family)):
-                last_ns = max(last_ns, rows["ts_ns"][-1].as_py())
-                writer.write(family, rows)
-        metadata = _footer(journal.start, progress, writer.rows, last_ns, complete)
+                within = rows.slice(int(np.searchsorted(rows["ts_ns"].to_numpy(), began_ns)))
+                early[family] += rows.num_rows - within.num_rows
+                if within.num_rows:
+                    last_ns = max(last_ns, within["ts_ns"][-1].as_py())
+                    writer.write(family, within)
+                on_progress(min(sum(writer.rows.values()) / expected, 1.0))
+        metadata = _footer(journal, writer.rows, early, last_ns, complete)
         if complete:
             _check_whole(journal, metadata, writer.rows)
         writer.close(metadata)
@@ -81,39 +91,66 @@ def in_time_order(batches: Batches) -> Iterator[pa.Table]:
     """Rows of batches that are nearly in order, a piece at a time, in memory that does not grow with their number.
 
     Args:
-        batches: gives the batches, and gives them again when called again.
+        batches: what is to be sorted.
 
     Yields:
         Tables, none empty: each sorted by time, and none of its rows older than any before.
     """
-    late: list[pa.RecordBatch] = []
     lows: list[int] = []
-    for batch, on_time in _by_lateness(batches()):
-        late.append(batch.filter(pa.array(~on_time)))
-        lows.append(int(_times(batch)[on_time].min(initial=_END_OF_TIME)))
+    late_ones: set[int] = set()
+    for number, times, on_time in _by_lateness(batches(["ts_ns"])):
+        lows.append(int(times[on_time].min(initial=_END_OF_TIME)))
+        if not on_time.all():
+            late_ones.add(number)
     # Behind each batch, the oldest row that is still to come.
     horizons = np.minimum.accumulate(np.array([*lows[1:], _END_OF_TIME])[::-1])[::-1][: len(lows)]
-    waiting = [pa.Table.from_batches(late)] if late else []
-    for (batch, on_time), horizon in zip(_by_lateness(batches()), horizons, strict=True):
-        waiting.append(pa.Table.from_batches([batch.filter(pa.array(on_time))]))
-        rows = pa.concat_tables(waiting).unify_dictionaries().combine_chunks()
-        rows = rows.take(np.argsort(rows["ts_ns"].to_numpy(), kind="stable"))
+    waiting = _late_rows(batches, late_ones)
+    newest = -_END_OF_TIME
+    for batch, horizon in zip(batches(None), horizons, strict=True):
+        times = _times(batch)
+        if newest > 0:
+            batch = _part(batch, times >= newest - _LATE_NS)
+        newest = max(newest, int(times.max(initial=newest)))
+        rows = _sorted(pa.concat_tables([*waiting, pa.Table.from_batches([batch])]))
         ready = int(np.searchsorted(rows["ts_ns"].to_numpy(), horizon))
-        waiting = [rows.slice(ready)]
+        waiting = [rows.slice(ready)] if ready < rows.num_rows else []
         if ready:
             yield rows.slice(0, ready)
 
 
-def _by_lateness(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, np.typing.NDArray[np.bool_]]]:
+def _late_rows(batches: Batches, numbers: set[int]) -> list[pa.Table]:
+    if not numbers:
+        return []
+    every = enumerate(zip(batches(None), _by_lateness(batches(["ts_ns"])), strict=True))
+    late = [_part(batch, ~on_time) for number, (batch, (_, _, on_time)) in every if number in numbers]
+    return [pa.Table.from_batches(late)]
+
+
+def _part(batch: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> pa.RecordBatch:
+    return batch if wanted.all() else batch.filter(pa.array(wanted))
+
+
+def _sorted(rows: pa.Table) -> pa.Table:
+    rows = rows.unify_dictionaries().combine_chunks()
+    times = rows["ts_ns"].to_numpy()
+    if (times[1:] >= times[:-1]).all():
+        return rows
+    return rows.take(np.argsort(times, kind="stable"))
+
+
+def _by_lateness(
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:
+    """Of each batch its number, its times, and which of them are not much older than what came before."""
     newest = -_END_OF_TIME
-    for batch in batches:
+    for number, batch in enumerate(batches):
         times = _times(batch)
-        yield batch, times >= newest - _LATE_NS if newest > 0 else np.ones(times.size, np.bool_)
+        yield number, times, times >= newest - _LATE_NS if newest > 0 else np.ones(times.size, np.bool_)
         newest = max(newest, int(times.max(initial=newest)))
 
 
-def _times(batch: pa.RecordBatch) -> np.typing.NDArray[np.int64]:
-    times: np.typing.NDArray[np.int64] = batch.column("ts_ns").to_numpy()
+def _times(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    times: npt.NDArray[np.int64] = batch.column("ts_ns").to_numpy()
     return times
 
 
@@ -130,23 +167,41 @@ def _check_whole(journal: JournalReader, metadata: Metadata, rows: dict[str, int
         )
 
 
-def _footer(start: Metadata, progress: list[Progress], rows: dict[str, int], last_ns: int, complete: bool) -> Metadata:
+def _counted(journal: JournalReader) -> dict[str, Counters]:
+    """What became of the events between the beginning of the oldest segment and the last flush."""
+    _, last = journal.progress()[-1]
+    first = journal.start.counters
+    counted = {family: counts - first.get(family, Counters()) for family, counts in last.items()}
+    if "process" in counted:
+        listed = journal.running()
+        counts = counted["process"]
+        counted["process"] = replace(counts, seen=counts.seen + listed, written=counts.written + listed)
+    return counted
+
+
+def _footer(
+    journal: JournalReader, rows: dict[str, int], early: dict[str, int], last_ns: int, complete: bool
+) -> Metadata:
     """The footer as at the start, with what the recording has become.
 
-    A recovered file may hold rows that were written after the last counters: what is in it was seen.
+    What an older segment that is gone should have held, and came late, counts as filtered.
     """
+    start = journal.start
     anchors = list(start.clock.anchors)
-    for anchor, _ in progress:
+    for anchor, _ in journal.progress():
         if anchor.boot_ns - anchors[-1].boot_ns >= ANCHOR_EVERY_NS:
             anchors.append(anchor)
-    last, counters = progress[-1]
+    last, _ = journal.progress()[-1]
     if last.boot_ns > anchors[-1].boot_ns:
         anchors.append(last)
-    if not complete:
-        counters = {
-            family: replace(counts, written=rows[family], seen=counts.filtered + counts.lost + rows[family])
-            for family, counts in counters.items()
-        }
+    counters = {}
+    for family, counts in _counted(journal).items():
+        filtered, written = counts.filtered + early[family], counts.written - early[family]
+        counters[family] = replace(counts, filtered=filtered, written=written)
+        if not complete:
+            counters[family] = replace(
+                counters[family], written=rows[family], seen=filtered + counts.lost + rows[family]
+            )
     return replace(
         start,
         duration_ns=last_ns - anchors[0].boot_ns,
@@ -156,19 +211,26 @@ def _footer(start: Metadata, progress: list[Progress], rows: dict[str, int], las
     )
 
 
-def _give_to_caller_of_sudo(path: Path) -> None:
+def give_to_caller_of_sudo(path: Path) -> None:
+    """The file belongs to who called sudo, not to root."""
     user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
     if os.geteuid() == 0 and user and group:
         os.chown(path, int(user), int(group), follow_symlinks=False)
 
 
-def recover(recording: Path, output: Path | None, force: bool) -> tuple[Path, Metadata, tuple[str, ...]]:
-    """Make a trace of a recording whose recorder was killed.
+def recover(
+    recording: Path,
+    output: Path | None,
+    force: bool,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> tuple[Path, Metadata, tuple[str, ...]]:
+    """Make a trace of a recording whose recorder was killed, and remove its journal.
 
     Args:
         recording: the trace that was to be, or its journal.
         output: the trace to write; by default the one that was to be.
         force: overwrite the output.
+        on_progress: called now and then with the share that is done.
 
     Returns:
         The trace, its footer, and what of the journal was damaged.
@@ -181,16 +243,13 @@ def recover(recording: Path, output: Path | None, force: bool) -> tuple[Path, Me
     if name.startswith(".") and name.endswith(".journal"):
         recording = recording.with_name(name.removeprefix(".").removesuffix(".journal"))
     output = output or recording
-    try:
-        journal = JournalReader(journal_path(recording))
-    except PermissionError:
-        raise UsageError(
-            f"the recording at {journal_path(recording)} is another user's: recover it as that user, or with sudo"
-        ) from None
+    journal = JournalReader(journal_path(recording))
     try:
         check_output(output, force)
-        metadata = write_trace(journal, output, complete=False, force=force)
+        remove_temporaries(output)
+        metadata = write_trace(journal, output, complete=False, force=force, on_progress=on_progress)
         remove_temporaries(recording)
+        journal.remove()
     finally:
         journal.close()
     return output, metadata, tuple(dict.fromkeys(journal.damaged))

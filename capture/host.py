@@ -1,17 +1,14 @@
 """What the host says of itself: names of disks and cgroups, the processes that already run, clocks."""
 
-import ctypes
 import os
 import platform
-import re
-import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from tracekit.capture import cgroups
 from tracekit.capture.btf import Btf
 from tracekit.metadata import Anchor, Disk
 from tracekit.schema import family_schema
@@ -19,7 +16,6 @@ from tracekit.text import decode
 
 _SYS_BLOCK = Path("/sys/block")
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-_FILEID_KERNFS = 0xFE
 
 
 def anchor() -> Anchor:
@@ -54,7 +50,7 @@ class Names:
         self._disks: dict[int, str | None] = {0: None}
         self._cgroups: dict[int, str | None] = {0: None}
         self._operations = operations
-        self._hierarchy = _Hierarchy()
+        self._hierarchy = cgroups.Names()
 
     def disk(self, dev: int) -> str | None:
         """Name of the disk with this dev_t."""
@@ -92,40 +88,6 @@ def _disk_name(dev: int) -> str | None:
         return None
 
 
-class _Hierarchy:
-    """The unified cgroup hierarchy, whose kernfs ids open_by_handle_at(2) takes."""
-
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._mount = next(self._mounts(), None)
-        self._descriptor = -1 if self._mount is None else os.open(self._mount, os.O_RDONLY | os.O_DIRECTORY)
-
-    @staticmethod
-    def _mounts() -> Iterator[str]:
-        for line in Path("/proc/self/mounts").read_bytes().splitlines():
-            _, where, kind, *_ = line.split(b" ")
-            if kind == b"cgroup2":
-                yield os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), where))
-
-    def path(self, identity: int) -> str | None:
-        if self._mount is None:
-            return None
-        handle = ctypes.create_string_buffer(struct.pack("=IiQ", 8, _FILEID_KERNFS, identity))
-        descriptor = self._libc.open_by_handle_at(self._descriptor, handle, os.O_PATH)
-        if descriptor < 0:
-            return None
-        try:
-            where = str(Path(f"/proc/self/fd/{descriptor}").readlink())
-        finally:
-            os.close(descriptor)
-        return None if where.endswith(" (deleted)") else where.removeprefix(self._mount) or "/"
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
 def disks() -> tuple[Disk, ...]:
     """The disks of this machine that have a size."""
     return tuple(disk for path in sorted(_SYS_BLOCK.iterdir()) if (disk := _disk(path)).size_bytes)
@@ -150,6 +112,11 @@ def _read(path: Path) -> str | None:
         return path.read_text(errors="backslashreplace").strip() or None
     except OSError:
         return None
+
+
+def memory_bytes() -> int:
+    """Memory of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def facts() -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The journal: what a recording writes while it runs, so that nothing is lost with a killed recorder.
 
-A folder beside the output: an Arrow IPC stream for each family, of which every whole batch can be read however it ends;
-the footer as it was at the start; and a line a second with the clocks and the counters.
+A hidden folder beside the output. It is filled a segment at a time, each a minute of the recording and complete in
+itself: an Arrow IPC stream for each family, and an account, the file that says what of those streams is whole. The
+account's first line is the footer as it was when the segment began; then comes a line at every flush with the clocks,
+the counters, and length and checksum of each stream so far. Each line begins with its own checksum. What a killed
+recorder, a power cut or a bad disk has left that no line vouches for is not read.
 """
 
 import contextlib
@@ -9,38 +12,182 @@ import dataclasses
 import fcntl
 import json
 import os
+import re
 import shutil
+import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from tracekit.errors import TraceError, UsageError
+from tracekit.errors import TraceError, TracekitError, UsageError
+from tracekit.files import journal_path
 from tracekit.metadata import Anchor, Counters, Metadata
 from tracekit.schema import FAMILIES, family_schema
-from tracekit.trace import journal_path
+
+#: The stream of the processes that ran already when a segment began.
+RUNNING = "running"
+_SCHEMAS = {family: family_schema(family) for family in FAMILIES} | {RUNNING: family_schema("process")}
 
 #: The clocks and the counters as they were at one moment.
 Progress = tuple[Anchor, dict[str, Counters]]
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
-_START, _PROGRESS, _LOCK = "start.json", "progress.jsonl", "lock"
+_LOCK = "lock"
+_ACCOUNT = re.compile(r"(\d{8})\.account")
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def _lock(folder: Path) -> int:
+def _open_folder(path: Path) -> int:
+    """A descriptor of the journal's folder; whatever is opened in it is opened by that, wherever the name leads then.
+
+    Raises:
+        UsageError: something else has the journal's name, or another user made it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise UsageError(f"there is no unfinished recording at {path}") from None
+    except PermissionError:
+        raise UsageError(f"the recording at {path} is another user's: recover it as that user, or with sudo") from None
+    except OSError:
+        raise UsageError(f"{path} is not the journal of a recording: remove it, or choose another output") from None
+    return descriptor
+
+
+def _lock(folder: int, path: Path) -> int:
     """Take the journal for this process, until the descriptor is closed.
 
     Raises:
         UsageError: another process has it.
     """
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UsageError(f"{folder} belongs to a recording that still runs: wait for it, or stop it") from None
+        raise UsageError(f"{path} belongs to a recording that still runs: wait for it, or stop it") from None
     return descriptor
+
+
+def check_leftover(output: Path, force: bool) -> None:
+    """Refuse to record over an unfinished recording.
+
+    Raises:
+        UsageError: there is one, and `force` is not given; or something else has its name.
+    """
+    path = journal_path(output)
+    if not os.path.lexists(path):
+        return
+    folder = _open_folder(path)
+    try:
+        if os.fstat(folder).st_uid != os.geteuid():
+            raise UsageError(f"{path} is there and another user's: choose another output with -o")
+    finally:
+        os.close(folder)
+    if not force:
+        raise UsageError(
+            f"an unfinished recording of {output} is there: finish it with 'tracekit recover {output}', "
+            "or throw it away with --force"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Keep:
+    """What a flight recorder keeps: so long back, and at most so much."""
+
+    last_ns: int
+    max_bytes: int | None
+
+
+class _Stream:
+    """One family's IPC stream of one segment: a file that keeps account of what went into it."""
+
+    closed = False
+
+    def __init__(self, folder: int, name: str, schema: pa.Schema) -> None:
+        self.size = self.checksum = 0
+        self._descriptor = os.open(name, _CREATE, 0o600, dir_fd=folder)
+        self._file = os.fdopen(self._descriptor, "wb")
+        self._writer = pa.ipc.new_stream(pa.PythonFile(self, "w"), schema, options=_OPTIONS)
+
+    def write(self, data: bytes) -> int:
+        """For Arrow: the next bytes of the stream."""
+        self._file.write(data)
+        self.checksum = zlib.crc32(data, self.checksum)
+        self.size += len(data)
+        return len(data)
+
+    def append(self, batches: list[pa.RecordBatch]) -> None:
+        """Write rows, through to the kernel."""
+        for batch in pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches():
+            self._writer.write_batch(batch)
+        self._file.flush()
+
+    def flush(self) -> None:
+        """For Arrow; the rows are flushed by `append`."""
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut."""
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Let go of the file; it needs no end mark, since the account tells where it ends."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+class _SegmentWriter:
+    """One segment being filled."""
+
+    def __init__(self, folder: int, number: int, start: Metadata) -> None:
+        self.number = number
+        self.began_ns = start.clock.anchors[0].boot_ns
+        self._folder = folder
+        self._streams: dict[str, _Stream] = {}
+        self._account_size = 0
+        self._account = os.open(f"{number:08}.account", _CREATE, 0o600, dir_fd=folder)
+        self._say(start.to_json())
+
+    def _say(self, text: str) -> None:
+        raw = text.encode()
+        line = b"%08x %s\n" % (zlib.crc32(raw), raw)
+        while line:
+            written = os.write(self._account, line)
+            self._account_size += written
+            line = line[written:]
+
+    def append(self, name: str, batches: list[pa.RecordBatch]) -> None:
+        """Write rows of one stream."""
+        if name not in self._streams:
+            self._streams[name] = _Stream(self._folder, _file_name(self.number, name), _SCHEMAS[name])
+        self._streams[name].append(batches)
+
+    def vouch(self, anchor: Anchor, counters: dict[str, Counters]) -> None:
+        """Say that what was appended is whole, and belongs to these clocks and counters."""
+        line = dataclasses.asdict(anchor) | {
+            "counters": {family: dataclasses.asdict(values) for family, values in counters.items()},
+            "streams": {name: [stream.size, stream.checksum] for name, stream in self._streams.items()},
+        }
+        self._say(json.dumps(line, separators=(",", ":")))
+
+    def size(self) -> int:
+        """Bytes written."""
+        return self._account_size + sum(stream.size for stream in self._streams.values())
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut."""
+        for stream in list(self._streams.values()):
+            stream.sync()
+        os.fdatasync(self._account)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for stream in self._streams.values():
+            stream.close()
+        os.close(self._account)
 
 
 class JournalWriter:
@@ -48,7 +195,7 @@ class JournalWriter:
 
     Args:
         output: the trace that it will become.
-        metadata: the footer as far as it is known.
+        metadata: the footer as far as it is known, with one clock anchor.
         force: whether an unfinished recording that lies there may be thrown away.
 
     Raises:
@@ -58,90 +205,216 @@ class JournalWriter:
 
     def __init__(self, output: Path, metadata: Metadata, force: bool) -> None:
         self.path = journal_path(output)
+        self._start = metadata
         check_leftover(output, force)
-        if self.path.exists():
-            os.close(_lock(self.path))
-            shutil.rmtree(self.path)
-        self._streams: dict[str, tuple[Any, pa.RecordBatchStreamWriter]] = {}
-        self._pending: dict[str, list[pa.RecordBatch]] = {family: [] for family in FAMILIES}
+        if os.path.lexists(self.path):
+            self._throw_away_old()
+        self._pending: dict[str, list[pa.RecordBatch]] = {name: [] for name in (RUNNING, *FAMILIES)}
+        self._older: list[tuple[int, int, int]] = []  # of each its number, size, and when it ended
+        self._retired: list[_SegmentWriter] = []  # those of them that are still to be synced and closed
+        self._folder = self._lock = -1
         self.path.mkdir(mode=0o700)
-        self._lock = -1
         try:
-            self._lock = _lock(self.path)
-            (self.path / _START).write_text(metadata.to_json(), encoding="utf-8")
-            self._progress = (self.path / _PROGRESS).open("w", encoding="utf-8")
+            self._folder = _open_folder(self.path)
+            self._lock = _lock(self._folder, self.path)
+            self._segment = _SegmentWriter(self._folder, 0, metadata)
         except BaseException:
-            self._unlock()
+            self._release()
             shutil.rmtree(self.path, ignore_errors=True)
             raise
 
-    def append(self, family: str, rows: pa.RecordBatch) -> None:
-        """Add rows; they are written at the next flush."""
-        self._pending[family].append(rows)
+    def _throw_away_old(self) -> None:
+        folder = _open_folder(self.path)
+        try:
+            os.close(_lock(folder, self.path))
+            shutil.rmtree(self.path)
+        finally:
+            os.close(folder)
+
+    def append(self, name: str, rows: pa.RecordBatch) -> None:
+        """Add rows of a family, or of `RUNNING`; they are written at the next flush."""
+        self._pending[name].append(rows)
 
     def flush(self, anchor: Anchor, counters: dict[str, Counters]) -> None:
-        """Write what was appended, then the clocks and the counters that go with it."""
-        for family, batches in self._pending.items():
-            if batches:
-                self._write(family, batches)
-                batches.clear()
-        line = dataclasses.asdict(anchor) | {"counters": {k: dataclasses.asdict(v) for k, v in counters.items()}}
-        self._progress.write(json.dumps(line) + "\n")
-        self._progress.flush()
+        """Write what was appended, then the clocks and the counters that go with it.
 
-    def _write(self, family: str, batches: list[pa.RecordBatch]) -> None:
-        if family not in self._streams:
-            raw = (self.path / f"{family}.arrows").open("wb")
-            self._streams[family] = raw, pa.ipc.new_stream(raw, family_schema(family), options=_OPTIONS)
-        for batch in pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches():
-            self._streams[family][1].write_batch(batch)
-        self._streams[family][0].flush()
+        Raises:
+            OSError: the disk is full, or the folder was deleted.
+        """
+        for name, batches in self._pending.items():
+            if batches:
+                self._segment.append(name, batches)
+                batches.clear()
+        self._segment.vouch(anchor, counters)
+        if not self._is_in_its_place():
+            raise TracekitError(f"recording ended early: the folder {self.path.absolute().parent} was moved or deleted")
+
+    def _is_in_its_place(self) -> bool:
+        try:
+            return os.path.samestat(os.lstat(self.path), os.fstat(self._folder))
+        except OSError:
+            return False
+
+    def begin_segment(self, anchor: Anchor, counters: dict[str, Counters], keep: Keep | None = None) -> None:
+        """Go on in a new segment; what was appended must have been flushed.
+
+        Args:
+            anchor: the clocks now.
+            counters: as they are now.
+            keep: how much of what is older is kept; None: all.
+        """
+        old = self._segment
+        clock = dataclasses.replace(self._start.clock, anchors=(anchor,))
+        start = dataclasses.replace(self._start, clock=clock, counters=counters)
+        self._segment = _SegmentWriter(self._folder, old.number + 1, start)
+        self._older.append((old.number, old.size(), anchor.boot_ns))
+        self._retired.append(old)
+        while self._older and keep is not None and self._may_forget(anchor.boot_ns, keep):
+            number, _, _ = self._older.pop(0)
+            # The account first: a segment without one is passed over.
+            for name in (f"{number:08}.account", *(_file_name(number, stream) for stream in _SCHEMAS)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self._folder)
+
+    def _may_forget(self, now_ns: int, keep: Keep) -> bool:
+        """Whether the oldest segment lies behind what is kept, or takes too much room."""
+        return self._older[0][2] <= now_ns - keep.last_ns or (
+            keep.max_bytes is not None and self.size() > keep.max_bytes
+        )
+
+    @property
+    def segment_began_ns(self) -> int:
+        """When the segment that is being filled began."""
+        return self._segment.began_ns
+
+    def segment_size(self) -> int:
+        """Bytes on disk of the segment that is being filled."""
+        return self._segment.size()
 
     def size(self) -> int:
         """Bytes on disk so far."""
-        return sum(entry.stat().st_size for entry in os.scandir(self.path))
+        return self._segment.size() + sum(size for _, size, _ in self._older)
+
+    def free_bytes(self) -> int:
+        """Bytes that the disk has left for whoever writes the journal."""
+        free = os.fstatvfs(self._folder)
+        return free.f_bavail * free.f_frsize
 
     def sync(self) -> None:
         """Make what was flushed survive a power cut. May run beside `append` and `flush`, in another thread."""
-        for raw, _ in list(self._streams.values()):
-            os.fdatasync(raw.fileno())
-        os.fdatasync(self._progress.fileno())
+        self._segment.sync()
+        while self._retired:
+            old = self._retired.pop()
+            old.sync()
+            old.close()
 
     def close(self) -> None:
-        """Finish the streams; the journal stays. May be called again."""
-        for raw, stream in self._streams.values():
-            # On a full disk the end mark does not fit; the streams can be read without.
-            with contextlib.suppress(OSError):
-                stream.close()
-            with contextlib.suppress(OSError):
-                raw.close()
-        self._streams.clear()
-        with contextlib.suppress(OSError):
-            self._progress.close()
-        self._unlock()
+        """Let go of the journal, which stays. May be called again."""
+        if self._folder >= 0:
+            for segment in (self._segment, *self._retired):
+                segment.close()
+            self._release()
 
     def discard(self) -> None:
         """Throw the journal away: nothing was recorded."""
         self.close()
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _unlock(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+    def _release(self) -> None:
+        for descriptor in (self._lock, self._folder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._lock = self._folder = -1
 
 
-def check_leftover(output: Path, force: bool) -> None:
-    """Refuse to record over an unfinished recording.
+def _file_name(segment: int, stream: str) -> str:
+    return f"{segment:08}.{stream}.arrows"
 
-    Raises:
-        UsageError: there is one, and `force` is not given.
-    """
-    if journal_path(output).exists() and not force:
-        raise UsageError(
-            f"an unfinished recording of {output} is there: finish it with 'tracekit recover {output}', "
-            "or throw it away with --force"
-        )
+
+class _SegmentReader:
+    """One segment: of its streams what the account vouches for."""
+
+    def __init__(self, folder: int, number: int) -> None:
+        self.number = number
+        self.damaged: list[str] = []
+        lines = self._account(folder)
+        try:
+            self.start: Metadata | None = Metadata.from_json(lines[0])
+        except (TraceError, IndexError):
+            self.start = None
+        self.progress: list[Progress] = []
+        marks: dict[str, list[tuple[int, int]]] = {name: [] for name in _SCHEMAS}
+        for line in lines[1:]:
+            try:
+                raw = json.loads(line)
+                counters = {family: Counters(**values) for family, values in raw["counters"].items()}
+                self.progress.append((Anchor(raw["boot_ns"], raw["realtime_ns"]), counters))
+                for name, (size, checksum) in raw["streams"].items():
+                    marks[name].append((int(size), int(checksum)))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                self._complain("a line of the account")
+        self._streams = {name: self._whole(folder, name, marks[name]) for name in _SCHEMAS if marks[name]}
+
+    def _complain(self, what: str) -> None:
+        self.damaged.append(f"{what} in segment {self.number + 1}")
+
+    def _account(self, folder: int) -> list[bytes]:
+        """The account's lines that agree with their checksums. The last is torn where the recorder was killed."""
+        with os.fdopen(os.open(f"{self.number:08}.account", _READ, dir_fd=folder), "rb") as file:
+            lines = file.read().split(b"\n")
+        whole = [line[9:] if _is_whole(line) else None for line in lines[:-1]]
+        if whole and whole[0] is None:
+            whole[0] = b""
+        if None in whole:
+            self._complain("a line of the account")
+        return [line for line in whole if line is not None]
+
+    def _whole(self, folder: int, name: str, marks: list[tuple[int, int]]) -> pa.Buffer:
+        """A stream up to the last place where length and checksum agree with the account."""
+        try:
+            descriptor = os.open(_file_name(self.number, name), _READ, dir_fd=folder)
+        except OSError:
+            self._complain(f"the {name} events")
+            return pa.py_buffer(b"")
+        with os.fdopen(descriptor, "rb") as file:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            # By way of /proc, since Arrow maps files by name only.
+            data = (
+                pa.memory_map(f"/proc/self/fd/{descriptor}").read_buffer()
+                if regular and os.fstat(descriptor).st_size
+                else pa.py_buffer(b"")
+            )
+            file.close()
+        good = checksum = 0
+        for size, expected in marks:
+            checksum = zlib.crc32(memoryview(data)[good:size], checksum)
+            if size > data.size or checksum != expected:
+                self._complain(f"{name} events")
+                break
+            good = size
+        return data.slice(0, good)
+
+    def size(self) -> int:
+        """Bytes that can be read."""
+        return sum(buffer.size for buffer in self._streams.values())
+
+    def batches(self, name: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+        """Rows of one stream."""
+        buffer = self._streams.get(name)
+        if buffer is None or buffer.size == 0:
+            return
+        schema = _SCHEMAS[name]
+        included = None if columns is None else [schema.get_field_index(column) for column in columns]
+        with pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(included_fields=included)) as reader:
+            yield from reader
+
+
+def _is_whole(line: bytes) -> bool:
+    return re.match(rb"[0-9a-f]{8} ", line) is not None and int(line[:8], 16) == zlib.crc32(line[9:])
+
+
+def _names(folder: int) -> list[str]:
+    return os.listdir(folder)
 
 
 class JournalReader:
@@ -149,48 +422,64 @@ class JournalReader:
 
     Args:
         path: the journal's folder.
+        beside_recorder: read what is there while this process goes on recording.
+
+    Attributes:
+        start: the footer as it was when the oldest segment began.
+        damaged: what could not be read.
 
     Raises:
         UsageError: there is no journal, or its recorder still runs.
         TraceError: the journal holds nothing that can be used.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, beside_recorder: bool = False) -> None:
         self.path = path
-        if not (path / _START).is_file():
-            raise UsageError(f"there is no unfinished recording at {path}")
-        self._lock = _lock(path)
+        folder = _open_folder(path)
+        self._lock = -1
         try:
-            self.start = Metadata.from_json((path / _START).read_bytes())
-        except TraceError as error:
+            if not beside_recorder:
+                self._lock = _lock(folder, path)
+            numbers = sorted(int(found[1]) for name in _names(folder) if (found := _ACCOUNT.fullmatch(name)))
+            segments = [_SegmentReader(folder, number) for number in numbers]
+        except BaseException:
             self.close()
-            raise TraceError(f"{path / _START} cannot be read: {error}") from error
-        self.damaged: list[str] = []
+            raise
+        finally:
+            os.close(folder)
+        self.damaged = [complaint for segment in segments for complaint in segment.damaged]
+        self._segments = [segment for segment in segments if segment.progress]
+        starts = [segment.start for segment in self._segments if segment.start is not None]
+        if not starts:
+            self.close()
+            raise TraceError(
+                f"{path} breaks off before the first events, or is damaged from its beginning: nothing can be recovered"
+            )
+        self.start = self._segments[0].start or self._reconstructed(starts[0])
+
+    def _reconstructed(self, later: Metadata) -> Metadata:
+        """The first line of the oldest segment, when it cannot be read."""
+        clock = dataclasses.replace(later.clock, anchors=(self._segments[0].progress[0][0],))
+        return dataclasses.replace(later, clock=clock, counters={})
 
     def progress(self) -> list[Progress]:
-        """Clocks and counters as they were at each flush; a torn last line is passed over."""
-        found = []
-        for line in _lines(self.path / _PROGRESS):
-            try:
-                raw = json.loads(line)
-                counters = {family: Counters(**values) for family, values in raw["counters"].items()}
-                found.append((Anchor(raw["boot_ns"], raw["realtime_ns"]), counters))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                self.damaged.append(f"a line of {_PROGRESS}")
-        return found
+        """Clocks and counters as they were at each flush."""
+        return [line for segment in self._segments for line in segment.progress]
 
-    def batches(self, family: str) -> Iterator[pa.RecordBatch]:
-        """Rows of one family, up to where its stream breaks off."""
-        path = self.path / f"{family}.arrows"
-        if not path.exists():
-            return
-        with path.open("rb") as raw:
-            try:
-                for batch in pa.ipc.open_stream(raw):
-                    batch.validate(full=True)
-                    yield batch
-            except (OSError, pa.ArrowException):
-                self.damaged.append(f"the end of {path.name}")
+    def size(self) -> int:
+        """Bytes that can be read."""
+        return sum(segment.size() for segment in self._segments)
+
+    def batches(self, family: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Rows of one family, or some of their columns; before those of `process` the processes that ran already."""
+        if family == "process":
+            yield from self._segments[0].batches(RUNNING, columns)
+        for segment in self._segments:
+            yield from segment.batches(family, columns)
+
+    def running(self) -> int:
+        """How many processes ran already when the oldest segment began."""
+        return sum(batch.num_rows for batch in self._segments[0].batches(RUNNING, ["ts_ns"]))
 
     def remove(self) -> None:
         """The journal has become a trace."""
@@ -202,10 +491,3 @@ class JournalReader:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return []

@@ -11,7 +11,7 @@ from pathlib import Path
 from tracekit.errors import UnsupportedError
 
 _BPF_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351, "loongarch64": 280}
-_MAP_CREATE, _GET_INFO = 0, 15
+_MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _GET_INFO = 0, 2, 3, 15
 MAP_TYPES = {
     "BPF_MAP_TYPE_HASH": 1,
     "BPF_MAP_TYPE_ARRAY": 2,
@@ -40,6 +40,16 @@ class _MapAttr(ctypes.Structure):
 
 class _InfoAttr(ctypes.Structure):
     _fields_ = [("fd", ctypes.c_uint32), ("length", ctypes.c_uint32), ("info", ctypes.c_uint64)]
+
+
+class _ElementAttr(ctypes.Structure):
+    _fields_ = [
+        ("map_fd", ctypes.c_uint32),
+        ("pad", ctypes.c_uint32),
+        ("key", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    ]
 
 
 class _ProgramInfo(ctypes.Structure):
@@ -78,11 +88,44 @@ def create_map(kind: str, key_bytes: int, value_bytes: int, entries: int, flags:
     return descriptor
 
 
+def put(descriptor: int, key: bytes, value: bytes) -> None:
+    """Put an entry into a BPF map.
+
+    Raises:
+        OSError: as bpf(2); E2BIG where the map is full.
+    """
+    _change(_MAP_UPDATE, descriptor, key, value)
+
+
+def take_out(descriptor: int, key: bytes) -> None:
+    """Take an entry out of a BPF map; it may be gone already."""
+    with contextlib.suppress(FileNotFoundError):
+        _change(_MAP_DELETE, descriptor, key, b"")
+
+
+def _change(command: int, descriptor: int, key: bytes, value: bytes) -> None:
+    kept = [ctypes.create_string_buffer(part, len(part)) for part in (key, value)]
+    key_at, value_at = (ctypes.addressof(part) if len(part) else 0 for part in kept)
+    if _bpf(command, _ElementAttr(descriptor, 0, key_at, value_at)) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def missed_runs(program: int) -> int:
     """How often the kernel passed a program by because it ran already on that CPU; 0 where the kernel does not say."""
+    info = _info(program)
+    return 0 if info is None else int(info.recursion_misses)
+
+
+def can_be_asked(program: int) -> bool:
+    """Whether this process may ask the kernel about a program of its own."""
+    return _info(program) is not None
+
+
+def _info(program: int) -> _ProgramInfo | None:
     info = _ProgramInfo()
     attributes = _InfoAttr(program, ctypes.sizeof(info), ctypes.addressof(info))
-    return int(info.recursion_misses) if _bpf(_GET_INFO, attributes) == 0 else 0
+    return info if _bpf(_GET_INFO, attributes) == 0 else None
 
 
 def check_privilege() -> None:

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tracekit.capture import kernel
+from tracekit.capture import kernel, wire
 from tracekit.capture.btf import Btf
 from tracekit.capture.probes import PROBES, Probe
 from tracekit.errors import UnsupportedError
@@ -53,6 +53,23 @@ class Attached:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What is to be attached.
+
+    Attributes:
+        programs: the families of programs, in the order of attaching.
+        ring_bytes: size of each ring, by name.
+        config: fields of struct tk_config: what the programs are told of what is wanted.
+        maps: descriptors of maps that programs of several families share, by name; stay the caller's.
+    """
+
+    programs: tuple[str, ...]
+    ring_bytes: dict[str, int]
+    config: dict[str, int] = field(default_factory=dict)
+    maps: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class KernelFacts:
     """What was found out about the running kernel before loading.
 
@@ -60,7 +77,7 @@ class KernelFacts:
         btf: its type information.
         probes: of each family the probes that it has a tracepoint for.
         notes: what a recording will lack.
-        config: struct tk_config: what the programs are told.
+        config: fields of struct tk_config: what the programs are told of the kernel.
     """
 
     btf: Btf
@@ -114,8 +131,12 @@ def _without(family: str, there: list[Probe]) -> list[str]:
 
 
 def _config(btf: Btf) -> dict[str, int]:
-    """Argument positions that differ between kernels, and who we are."""
+    """What differs between kernels, who we are, and no filters."""
+    decides = "block_start" if btf.arguments("block_io_start") is not None else "block_issue"
     return {
+        "filters": 0,
+        "cgroup_subsystem": wire.UNIFIED,
+        "block_decides": wire.BLOCK_EVENTS.index(decides),
         "self_pid": os.getpid(),
         "request_arg": int(btf.arguments("block_rq_issue") == 2),
         "exit_tells_last": int(btf.arguments("sched_process_exit") == 2),

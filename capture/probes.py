@@ -28,10 +28,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Ring:
-    """A ring buffer map and its default size."""
+    """A ring buffer map, and its share of the memory that rings may take."""
 
     name: str
-    size: int
+    share: int
 
 
 def _call(name: str, leave: str, without: str | None = None) -> tuple[Probe, Probe]:
@@ -59,6 +59,11 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         # since 6.5, commit 5a80bd075f3b
         Probe("on_block_start", "block_io_start", "queue times and submitters of block I/O"),
     ),
+    # Kept up if process trees are asked for; attached last, since an exit must still be found in its tree.
+    "tree": (
+        Probe("on_tree_fork", "sched_process_fork"),
+        Probe("on_tree_exit", "sched_process_exit"),
+    ),
     "open": (
         Probe("on_thread_exit", "sched_process_exit"),
         *_call("open", "on_leave_open", ""),
@@ -69,10 +74,30 @@ PROBES: dict[str, tuple[Probe, ...]] = {
 }
 
 RINGS: dict[str, tuple[Ring, ...]] = {
-    "process": (Ring("process_ring", 8 << 20),),
-    "block": (Ring("block_ring", 16 << 20),),
-    "open": (Ring("open_short_ring", 32 << 20), Ring("open_medium_ring", 16 << 20), Ring("open_long_ring", 8 << 20)),
+    "process": (Ring("process_ring", 1),),
+    "block": (Ring("block_ring", 2),),
+    "open": (Ring("open_short_ring", 4), Ring("open_medium_ring", 2), Ring("open_long_ring", 1)),
 }
+_SHARES = sum(ring.share for rings in RINGS.values() for ring in rings)
+_LEAST_SHARE, _MOST_SHARE, _SHARE_A_CPU = 256 << 10, 32 << 20, 4 << 20
+_PART_OF_MEMORY = 64
+
+
+def ring_bytes(families: tuple[str, ...], memory_bytes: int, cpus: int, each: int | None = None) -> dict[str, int]:
+    """Sizes of the rings: more CPUs fill them faster, and all of them together take at most 1/64 of the memory.
+
+    With two CPUs or more and memory enough, the largest has room for a quarter of a million opens.
+
+    Args:
+        families: what is recorded.
+        memory_bytes: of the machine.
+        cpus: of the machine.
+        each: size of every ring, instead.
+    """
+    share = min(memory_bytes // _PART_OF_MEMORY // _SHARES, cpus * _SHARE_A_CPU, _MOST_SHARE)
+    share = 1 << (max(share, _LEAST_SHARE).bit_length() - 1)
+    return {ring.name: each or share * ring.share for family in families for ring in RINGS[family]}
+
 
 #: Fields of kernel structs that the programs read: the same list as in bpf/kernel.h. Of those with an alternative,
 #: a kernel has one or the other.
@@ -85,6 +110,14 @@ FIELDS = (
     ("task_struct", "group_leader"),
     ("task_struct", "signal"),
     ("task_struct", "mm"),
+    ("task_struct", "cgroups"),
+    ("css_set", "subsys"),
+    ("css_set", "dfl_cgrp"),
+    ("cgroup_subsys_state", "cgroup"),
+    ("cgroup_subsys_state", "parent"),
+    ("cgroup", "self"),
+    ("cgroup", "kn"),
+    ("kernfs_node", "id"),
     ("signal_struct", "live"),
     ("signal_struct", "group_exit_code"),
     ("signal_struct", "flags"),

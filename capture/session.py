@@ -2,16 +2,19 @@
 
 import mmap
 import select
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracekit.capture import decode, host, kernel, wire
-from tracekit.capture.journal import JournalWriter
+from tracekit.capture.journal import RUNNING, JournalWriter, Keep
 from tracekit.capture.loading import Attached, KernelFacts
+from tracekit.capture.probes import RINGS
 from tracekit.capture.ring import Ring
 from tracekit.metadata import Anchor, Counters
 from tracekit.schema import family_schema
@@ -27,6 +30,7 @@ _OPEN_RECORDS = {
     "open_medium_ring": wire.OPEN_MEDIUM,
     "open_long_ring": wire.OPEN_LONG,
 }
+_END_OF_TIME = 1 << 62
 # After detaching, a program may still be at work on another CPU.
 _SETTLE_NS = SECOND_NS // 5
 
@@ -40,12 +44,29 @@ class Session:
         journal: where the rows go; stays the caller's.
         began_ns: start of the recording.
         running: `process` rows of the processes that are older.
+        max_events: how many events are recorded at most.
+
+    Attributes:
+        began_ns: start of the recording.
+        full: whether that many are recorded.
+        ring_bytes: of each family the size of its largest ring.
     """
 
     def __init__(
-        self, attached: Attached, facts: KernelFacts, journal: JournalWriter, began_ns: int, running: pa.RecordBatch
+        self,
+        attached: Attached,
+        facts: KernelFacts,
+        journal: JournalWriter,
+        began_ns: int,
+        running: pa.RecordBatch,
+        max_events: int | None = None,
     ) -> None:
-        self._began_ns, self._ended_ns = began_ns, 1 << 62
+        self.began_ns, self._ended_ns = began_ns, _END_OF_TIME
+        self._max_events, self.full = max_events, False
+        families = {ring.name: family for family, rings in RINGS.items() for ring in rings}
+        self.ring_bytes: dict[str, int] = {}
+        for name, (_, size) in attached.rings.items():
+            self.ring_bytes[families[name]] = max(size, self.ring_bytes.get(families[name], 0))
         self.journal = journal
         self._attached = attached
         self._names = host.Names(host.block_operations(facts.btf))
@@ -55,7 +76,6 @@ class Session:
         self._missed = dict.fromkeys(attached.counters, 0)
         self._written = dict.fromkeys(attached.counters, 0)
         self._outside = dict.fromkeys(attached.counters, 0)
-        self._listed = 0
         self._lost, self._lost_runs = dict.fromkeys(attached.counters, 0), dict.fromkeys(attached.counters, 0)
         self._counted_ns = self._asked_ns = began_ns
         self._poll = select.epoll()
@@ -64,18 +84,18 @@ class Session:
         self._syncing = ThreadPoolExecutor(1, "sync")
         self._synced_bytes = 0
         self._sync: Future[None] | None = None
-        if "process" in attached.counters:
-            self._list(running)
+        self._list(running)
         self.flush()
 
     def _list(self, running: pa.RecordBatch) -> None:
         """Write down what ran already. Starts are known to a tick of the clock: what has forked since is left out."""
+        if "process_ring" not in self._rings:
+            return
         _, batch = self._take("process_ring", self._rings["process_ring"])
         if batch is not None:
             forked = batch.column("pid").filter(pc.equal(batch.column("event").cast(pa.string()), "fork"))
             running = running.filter(pc.invert(pc.is_in(running.column("pid"), value_set=forked)))
-        self._listed = running.num_rows
-        self.journal.append("process", running)
+        self.journal.append(RUNNING, running)
         self._keep("process", batch)
 
     def __enter__(self) -> "Session":
@@ -97,9 +117,20 @@ class Session:
 
     def drain(self) -> None:
         """Take what is in the rings, and note what did not fit into them."""
-        for name, ring in self._rings.items():
-            self._keep(*self._take(name, ring))
+        taken = [self._take(name, ring) for name, ring in self._rings.items()]
+        if self._max_events is not None:
+            self._end_when_full([batch for _, batch in taken if batch is not None])
+        for family, batch in taken:
+            self._keep(family, batch)
         self._note_losses()
+        self.full = self._ended_ns != _END_OF_TIME
+
+    def _end_when_full(self, batches: list[pa.RecordBatch]) -> None:
+        """Let the recording end with the last event that there is still room for."""
+        room = (self._max_events or 0) - sum(self._written.values())
+        times = np.sort(np.concatenate([[], *(self._within(batch).column("ts_ns").to_numpy() for batch in batches)]))
+        if times.size >= room:
+            self._ended_ns = int(times[room - 1])
 
     def _keep(self, family: str, batch: pa.RecordBatch | None) -> None:
         if batch is not None:
@@ -111,7 +142,7 @@ class Session:
     def _within(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of the recording's time, without those of attaching and detaching, or of opens begun before."""
         ts_ns = batch.column("ts_ns").to_numpy()
-        within = (ts_ns >= self._began_ns) & (ts_ns <= self._ended_ns)
+        within = (ts_ns >= self.began_ns) & (ts_ns <= self._ended_ns) & (not self.full)
         return batch if within.all() else batch.filter(pa.array(within))
 
     def _take(self, name: str, ring: Ring) -> tuple[str, pa.RecordBatch | None]:
@@ -150,11 +181,17 @@ class Session:
         """What has become of the events so far."""
         result = {}
         for family, mapped in self._kernel_counters.items():
-            sums = {name: int(mapped[name].sum()) for name in wire.COUNTERS.names or () if name != "pad"}
-            listed = self._listed if family == "process" else 0
-            sums["seen"] += listed + self._missed[family]
-            sums["filtered"] += self._outside[family]
-            result[family] = Counters(**sums, written=self._written[family] + listed, lost_not_run=self._missed[family])
+            seen, filtered, ring_full, state_full, truncated = mapped.sum(axis=0)[:5].tolist()
+            missed = self._missed[family]
+            result[family] = Counters(
+                seen=seen + missed,
+                filtered=filtered + self._outside[family],
+                written=self._written[family],
+                lost_ring_full=ring_full,
+                lost_state_full=state_full,
+                lost_not_run=missed,
+                truncated=truncated,
+            )
         return result
 
     def flush(self, at: Anchor | None = None) -> None:
@@ -163,16 +200,31 @@ class Session:
         self._note_losses()
         self.journal.flush(at or host.anchor(), self.counters())
         size = self.journal.size()
-        if size - self._synced_bytes >= _SYNC_EVERY_BYTES and (self._sync is None or self._sync.done()):
+        if abs(size - self._synced_bytes) >= _SYNC_EVERY_BYTES and (self._sync is None or self._sync.done()):
             self._synced_bytes = size
             if self._sync is not None:
                 self._sync.result()
             self._sync = self._syncing.submit(self.journal.sync)
 
+    def begin_segment(self, keep: Keep | None, running: Callable[[int], pa.RecordBatch]) -> None:
+        """Go on in a new segment of the journal.
+
+        Args:
+            keep: of what is older only so much stays, and the new segment knows by itself what runs; None: all stays.
+            running: `process` rows of the processes that are older than a time.
+        """
+        self.drain()
+        self.flush()
+        anchor = host.anchor()
+        self.journal.begin_segment(anchor, self.counters(), keep)
+        if keep is not None:
+            self._list(running(anchor.boot_ns))
+        self.flush()
+
     def end(self) -> None:
         """Stop the probes, and take what they left behind."""
         ended = host.anchor()
-        self._ended_ns = ended.boot_ns
+        self._ended_ns = min(ended.boot_ns, self._ended_ns)
         self._attached.detach()
         deadline_ns = host.boot_ns() + _SETTLE_NS
         self.drain()
@@ -185,9 +237,11 @@ class Session:
         return all(c.seen == c.filtered + c.written + c.lost for c in self.counters().values())
 
 
-def _map_counters(descriptor: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    cpus = kernel.possible_cpus()
-    return np.frombuffer(mmap.mmap(descriptor, cpus * wire.COUNTERS.itemsize, prot=mmap.PROT_READ), wire.COUNTERS)
+def _map_counters(descriptor: int) -> npt.NDArray[np.uint64]:
+    """The counters of a family: a row for each CPU, in the order of struct tk_counters."""
+    size = kernel.possible_cpus() * wire.COUNTERS.itemsize
+    mapped = np.frombuffer(mmap.mmap(descriptor, size, prot=mmap.PROT_READ), np.uint64)
+    return mapped.reshape(-1, wire.COUNTERS.itemsize // 8)
 
 
 def _one_row(family: str, values: dict[str, object]) -> pa.RecordBatch:

@@ -81,7 +81,19 @@ COUNTERS = np.dtype(
         ("pad", "<u8", 3),
     ]
 )
-CONFIG = np.dtype([("self_pid", "<u4"), ("request_arg", "<u4"), ("exit_tells_last", "<u4"), ("pad", "<u4")])
+CONFIG = np.dtype(
+    [
+        ("self_pid", "<u4"),
+        ("request_arg", "<u4"),
+        ("exit_tells_last", "<u4"),
+        ("block_decides", "<u4"),
+        ("filters", "<u4"),
+        ("cgroup_subsystem", "<u4"),
+    ]
+)
+#: Bits of `filters`.
+FILTERS = ("pid", "tree", "comm", "uid", "cgroup", "disk")
+UNIFIED = 255
 
 #: The sizes that bpf/events.h asserts.
 _SIZES = (
@@ -91,7 +103,7 @@ _SIZES = (
     (OPEN_MEDIUM, 256),
     (OPEN_LONG, 4168),
     (COUNTERS, 64),
-    (CONFIG, 16),
+    (CONFIG, 24),
 )
 for _type, _size in _SIZES:
     if _type.itemsize != _size:

@@ -62,6 +62,11 @@ class Counters:
         """Events that could not be recorded, for whatever reason."""
         return self.lost_ring_full + self.lost_state_full + self.lost_not_run
 
+    def __sub__(self, earlier: "Counters") -> "Counters":
+        """What happened since an earlier look at the same counters."""
+        before = dataclasses.asdict(earlier)
+        return Counters(**{name: count - before[name] for name, count in dataclasses.asdict(self).items()})
+
 
 @dataclass(frozen=True)
 class Disk:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tracekit.errors import TraceError, UsageError
+from tracekit.files import journal_path
 from tracekit.metadata import Metadata
 from tracekit.schema import ALL_EVENTS, FAMILY_OF, METADATA_KEY, SCHEMA
 
@@ -187,11 +188,6 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"<Trace {self.path}: {self._file.metadata.num_rows:,} events>"
-
-
-def journal_path(path: Path) -> Path:
-    """The hidden folder beside a trace where its events are kept until the recording ends."""
-    return path.with_name(f".{path.name}.journal")
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

@@ -8,6 +8,7 @@ SECOND_NS = 1_000_000_000
 MAX_DURATION_NS = 365 * 24 * 3600 * SECOND_NS
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)?")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,12})?)(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE)
 _UNIT_NS = {"ms": 10**6, "s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3600 * SECOND_NS, "d": 86400 * SECOND_NS}
 _SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEPS = ((SECOND_NS, "s"), (10**6, "ms"), (10**3, "us"))
@@ -28,6 +29,19 @@ def parse_duration(text: str) -> int:
     if not 0 < duration_ns <= MAX_DURATION_NS:
         raise UsageError(f"the duration {text!r} must be above zero and at most a year")
     return duration_ns
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `4096`, `64K`, `100M`, `1.5G` or `2T`; units are powers of 1024, and may be written `MiB` or `MB`.
+
+    Raises:
+        UsageError: it is no such thing.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is not a size: give bytes, or a number with K, M, G or T, such as 100M")
+    factor = int(1024 ** (" KMGT".index(match[2].upper()) if match[2] else 0))
+    return round(float(match[1]) * factor)
 
 
 def format_ns(value_ns: int | float | None) -> str:

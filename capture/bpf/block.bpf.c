@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Block I/O: the life of each request, from its entry into the block layer to its completion. */
-#include "loader.h"
+#include "filter.h"
 
 MAP_OF(BPF_MAP_TYPE_RINGBUF, block_ring, 0, 0, 16777216, 0)
 MAP_OF(BPF_MAP_TYPE_ARRAY, block_counters, 4, 64, 1, BPF_F_MMAPABLE)
-/* Requests that the recorder submitted: known at their start, gone at their end. If it is full, they are recorded. */
-MAP_OF(BPF_MAP_TYPE_HASH, own_requests, 8, 1, 4096, 0)
+/* Requests in flight that are out of the ordinary, from when it is known who submitted them: with a filter for processes
+ * those that are wanted, else the recorder's own. */
+MAP_OF(BPF_MAP_TYPE_HASH, marked_requests, 8, 1, 16384, 0)
 
 INLINE __u32 disk_of(__u64 request)
 {
@@ -24,34 +25,50 @@ INLINE __u32 disk_of(__u64 request)
 	return major << 20 | minor;
 }
 
-/* Whether the recorder submitted the request; forgets it where its life ends. */
-INLINE int is_own_request(__u64 request, __u8 event, int ends)
+INLINE int is_on_wanted_disk(__u32 dev)
 {
+	return !(CONFIG(filters) & TK_FILTER_DISK) || bpf_map_lookup_elem(MAP(filter_disks), &dev);
+}
+
+/* Whether the request's events are wanted; forgets it where its life ends. */
+INLINE int is_wanted_request(struct tk_counters *counters, __u64 request, __u8 event, int ends)
+{
+	int marks_wanted = !!(CONFIG(filters) & TK_FILTER_TASK), wanted;
+	int marked = bpf_map_lookup_elem(MAP(marked_requests), &request) != 0;
 	__u8 one = 1;
 
-	if (event == TK_BLOCK_START) {
-		if (bpf_get_current_pid_tgid() >> 32 == CONFIG(self_pid))
-			return !bpf_map_update_elem(MAP(own_requests), &request, &one, BPF_ANY);
-		ends = 1; /* its address is used again */
-	} else if (!bpf_map_lookup_elem(MAP(own_requests), &request)) {
-		return 0;
+	/* A request that was put back may be issued again by somebody else; but a new life may have an old address. */
+	if (event == CONFIG(block_decides) && !(event == TK_BLOCK_ISSUE && marked)) {
+		wanted = is_wanted(bpf_get_current_pid_tgid() >> 32);
+		if (wanted != marks_wanted) {
+			if (marked)
+				bpf_map_delete_elem(MAP(marked_requests), &request);
+		} else if (bpf_map_update_elem(MAP(marked_requests), &request, &one, BPF_ANY) && marks_wanted) {
+			COUNT(counters, lost_state_full);
+			return -1;
+		}
+		return wanted;
 	}
-	if (ends)
-		bpf_map_delete_elem(MAP(own_requests), &request);
-	return event != TK_BLOCK_START;
+	if (marked && ends)
+		bpf_map_delete_elem(MAP(marked_requests), &request);
+	return marked == marks_wanted;
 }
 
 INLINE int emit_block(__u64 request, __u8 event, __s32 status, __u32 completed_bytes)
 {
 	struct tk_counters *counters = counters_in(MAP(block_counters));
 	__u64 id = bpf_get_current_pid_tgid(), sector = 0;
+	__u32 flags = 0, bytes = 0, dev = disk_of(request);
 	struct tk_block *record;
-	__u32 flags = 0, bytes = 0;
+	int wanted, ends;
 
 	READ(bytes, request, request, __data_len);
 	COUNT(counters, seen);
-	if (is_own_request(request, event, event == TK_BLOCK_MERGE || (event == TK_BLOCK_COMPLETE && completed_bytes >= bytes))) {
-		COUNT(counters, filtered);
+	ends = event == TK_BLOCK_MERGE || (event == TK_BLOCK_COMPLETE && completed_bytes >= bytes);
+	wanted = is_on_wanted_disk(dev) ? is_wanted_request(counters, request, event, ends) : 0;
+	if (wanted <= 0) {
+		if (!wanted)
+			COUNT(counters, filtered);
 		return 0;
 	}
 	READ(sector, request, request, __sector);
@@ -67,7 +84,7 @@ INLINE int emit_block(__u64 request, __u8 event, __s32 status, __u32 completed_b
 	record->cgroup = event == TK_BLOCK_START ? bpf_get_current_cgroup_id() : 0;
 	record->pid = id >> 32;
 	record->tid = id;
-	record->dev = disk_of(request);
+	record->dev = dev;
 	record->flags = flags;
 	record->bytes = event == TK_BLOCK_COMPLETE ? completed_bytes : bytes;
 	record->status = status;

@@ -98,12 +98,26 @@ struct tk_counters {
 	__u64 pad[3]; /* a cache line each */
 };
 
+/* Filters that count; each wants what is in its map, and an event must be wanted by all. */
+#define TK_FILTER_PID 1
+#define TK_FILTER_TREE 2
+#define TK_FILTER_COMM 4
+#define TK_FILTER_UID 8
+#define TK_FILTER_CGROUP 16
+#define TK_FILTER_DISK 32 /* block events only */
+#define TK_FILTER_TASK (TK_FILTER_PID | TK_FILTER_TREE | TK_FILTER_COMM | TK_FILTER_UID | TK_FILTER_CGROUP)
+
+/* In the place of a controller's number: the unified hierarchy. */
+#define TK_UNIFIED 255
+
 /* What the agent tells the programs before they are loaded. */
 struct tk_config {
 	__u32 self_pid;		 /* the recorder: its own events are filtered */
 	__u32 request_arg;	 /* position of the request among the arguments of block_rq_{issue,requeue,merge} */
 	__u32 exit_tells_last;	 /* sched_process_exit says whether the thread is the last */
-	__u32 pad;
+	__u32 block_decides;	 /* the event that tells who submitted a request: its start, or its issue if there is no other */
+	__u32 filters;		 /* TK_FILTER_... */
+	__u32 cgroup_subsystem;	 /* number of the controller whose hierarchy the cgroups are of, or TK_UNIFIED */
 };
 
 _Static_assert(sizeof(struct tk_process) == 80, "wire format");
@@ -113,6 +127,6 @@ _Static_assert(sizeof(struct tk_open_short) == 128, "wire format");
 _Static_assert(sizeof(struct tk_open_medium) == 256, "wire format");
 _Static_assert(sizeof(struct tk_open_long) == 4168, "wire format");
 _Static_assert(sizeof(struct tk_counters) == 64, "wire format");
-_Static_assert(sizeof(struct tk_config) == 16, "wire format");
+_Static_assert(sizeof(struct tk_config) == 24, "wire format");
 
 #endif

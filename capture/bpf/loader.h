@@ -14,6 +14,7 @@
  * MAP_OF(type, name, key bytes, value bytes, entries, flags)   declare a map; the agent changes the entries at will
  * MAP(name)                                                   the map, as the helpers want it
  * READ(into, address, type, field)                            copy one field of the kernel struct at address
+ * ADDRESS(address, type, field)                              where that field is
  * KERNEL_HAS(type, field)                                     the running kernel's struct has that field
  * CONFIG(field)                                               struct tk_config
  */
@@ -26,6 +27,7 @@
 #define MAP(name) ((void *)bpf_pseudo_fd(1, FD_##name))
 #define READ(into, address, type, field) \
 	bpf_probe_read_kernel(&(into), sizeof(into), (void *)((address) + OFFSET_##type##_##field))
+#define ADDRESS(address, type, field) ((address) + OFFSET_##type##_##field)
 #define KERNEL_HAS(type, field) HAS_##type##_##field
 #define CONFIG(field) CONFIG_##field
 
@@ -48,6 +50,8 @@
 	} name SEC(".maps");
 #define MAP(name) ((void *)&name)
 #define READ(into, address, type, field) bpf_core_read(&(into), sizeof(into), &((struct type *)(address))->field)
+#define ADDRESS(address, type, field) \
+	((__u64)__builtin_preserve_access_index(&((struct type *)(address))->field))
 #define KERNEL_HAS(type, field) bpf_core_field_exists(((struct type *)0)->field)
 #define CONFIG(field) config.field
 

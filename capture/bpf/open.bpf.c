@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Opens: open, openat, openat2 and creat, written when the call returns. */
-#include "loader.h"
+#include "filter.h"
 
 struct open_call {
 	__u64 ts_ns; /* 0: the call has returned */
@@ -39,7 +39,7 @@ INLINE int enter_open_call(__u8 call, __u64 path, __u64 flags, __u64 mode, __s32
 	};
 	struct tk_counters *counters;
 
-	if (id >> 32 == CONFIG(self_pid)) {
+	if (!is_wanted(id >> 32)) {
 		counters = counters_in(MAP(open_counters));
 		COUNT(counters, seen);
 		COUNT(counters, filtered);

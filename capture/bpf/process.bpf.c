@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Processes: fork, exec, failed exec, exit. */
-#include "loader.h"
+#include "filter.h"
 
 struct record {
 	struct tk_process head;
@@ -56,11 +56,11 @@ INLINE __u32 parent_of(__u64 task)
 	return pid;
 }
 
-/* Count the event; 0 if it is the recorder's own. */
+/* Count the event; 0 if nobody wants it. */
 INLINE int wanted_process(struct tk_counters *counters, __u32 pid)
 {
 	COUNT(counters, seen);
-	if (pid != CONFIG(self_pid))
+	if (is_wanted(pid))
 		return 1;
 	COUNT(counters, filtered);
 	return 0;

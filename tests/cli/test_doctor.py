@@ -15,6 +15,7 @@ import pytest
 from tracekit.capture import core, doctor, host, kernel
 from tracekit.capture.btf import Btf
 from tracekit.capture.doctor import Check, Mend, State
+from tracekit.capture.loading import Plan
 from tracekit.cli.main import main
 from tracekit.errors import UnsupportedError
 from tracekit.metadata import Disk
@@ -47,9 +48,9 @@ class Machine:
     def arguments(self, tracepoint: str) -> int | None:
         return None if tracepoint in self.absent else 2
 
-    def attach(self, loader: str, families: tuple[str, ...], _: object) -> tuple["Machine", tuple[str, ...]]:
-        if (loader, families[0]) in self.failing:
-            raise UnsupportedError(f"the {families[0]} programs are refused")
+    def attach(self, loader: str, _: object, plan: Plan) -> tuple["Machine", tuple[str, ...]]:
+        if (loader, plan.programs[0]) in self.failing:
+            raise UnsupportedError(f"the {plan.programs[0]} programs are refused")
         self.attached += 1
         return self, ()
 

@@ -1,5 +1,6 @@
 """Recording a command with the real command line, by both loaders."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ def record(backend: str, tmp_path: Path) -> Recorder:
 
     def run(*command: str | Path, options: tuple[str, ...] = ()) -> Recording:
         output = tmp_path / "recorded.parquet"
-        arguments = [*TRACEKIT, "record", "-o", output, "--backend", backend, *options, "--", *command]
+        arguments = [*TRACEKIT, "record", "-o", output, "--backend", backend, "--system", *options, "--", *command]
         done = subprocess.run(arguments, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
         assert output.exists(), done.stderr
         trace = open_trace(output)
@@ -35,15 +36,29 @@ def record(backend: str, tmp_path: Path) -> Recorder:
     return run
 
 
+@contextlib.contextmanager
+def _loop_disk(backing: Path) -> Iterator[Path]:
+    """An empty disk of 64 MiB on a file."""
+    with backing.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 64 << 20)
+    shown = subprocess.run(["losetup", "--find", "--show", backing], check=True, capture_output=True, text=True)
+    device = shown.stdout.strip()
+    try:
+        yield Path(device)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
 @pytest.fixture
 def loop_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """An empty disk of 64 MiB on a file: the device, and the file."""
     backing = tmp_path / "disk.img"
-    with backing.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, 64 << 20)
-    shown = subprocess.run(["losetup", "--find", "--show", backing], check=True, capture_output=True, text=True)
-    device = Path(shown.stdout.strip())
-    try:
+    with _loop_disk(backing) as device:
         yield device, backing
-    finally:
-        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.fixture
+def two_disks(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """Two such disks."""
+    with _loop_disk(tmp_path / "one.img") as one, _loop_disk(tmp_path / "other.img") as other:
+        yield one, other

@@ -12,11 +12,12 @@ from recording import WORKLOAD, Recorder
 from tracekit import __version__, open_trace
 from tracekit.capture import core, host, probes
 from tracekit.capture.finish import write_trace
-from tracekit.capture.journal import JournalReader, JournalWriter, journal_path
-from tracekit.capture.loading import find_out
+from tracekit.capture.journal import JournalReader, JournalWriter
+from tracekit.capture.loading import Plan, find_out
 from tracekit.capture.probes import Probe
 from tracekit.capture.session import Session
 from tracekit.errors import UnsupportedError
+from tracekit.files import journal_path
 from tracekit.metadata import Clock, Metadata
 
 pytestmark = pytest.mark.kernel
@@ -26,7 +27,7 @@ def test_the_last_thread_is_found_on_kernels_that_do_not_tell(tmp_path: Path) ->
     output = tmp_path / "t.parquet"
     facts = find_out(("process",))
     facts = dataclasses.replace(facts, config=facts.config | {"exit_tells_last": 0})
-    attached = core.attach(("process",), facts, {"process_ring": 1 << 20})
+    attached = core.attach(facts, Plan(("process",), {"process_ring": 1 << 20}))
     began = host.anchor()
     start = Metadata(__version__, "2026-01-02T03:04:05+00:00", 0, clock=Clock(anchors=(began,)))
     journal = JournalWriter(output, start, force=False)

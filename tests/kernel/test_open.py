@@ -10,7 +10,7 @@ from workload import NOBODY, X86
 
 from tracekit import open_trace
 from tracekit.capture import agent
-from tracekit.capture.agent import RecordOptions, Stop
+from tracekit.capture.options import RecordOptions
 
 pytestmark = pytest.mark.kernel
 
@@ -86,9 +86,9 @@ def test_lost_events_are_counted_and_written(tmp_path: Path, backend: str) -> No
     output = tmp_path / "storm.parquet"
     command = (*WORKLOAD, "many_opens", "/dev/null", "200000")
     options = RecordOptions(output, ("open",), backend=backend, command=command, ring_bytes=os.sysconf("SC_PAGE_SIZE"))
-    summary = agent.record(options, Stop())
+    metadata, _ = agent.record(options)
 
-    counters = summary.metadata.counters["open"]
+    counters = metadata.counters["open"]
     assert counters.lost_ring_full > 0
     assert counters.seen >= 200_000
     trace = open_trace(output)

@@ -6,15 +6,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from recording import TRACEKIT, WORKLOAD, check_accounts
+from recording import TRACEKIT, WORKLOAD, background, check_accounts
 
 import tracekit.capture
 from tracekit import open_trace
-from tracekit.capture.journal import journal_path
+from tracekit.files import journal_path
 from tracekit.units import SECOND_NS
 
 pytestmark = pytest.mark.kernel
@@ -24,20 +23,6 @@ DEADLINE_S = 30
 
 def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*TRACEKIT, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload, no-any-return]
-
-
-@contextmanager
-def recording(*arguments: str | Path, after: str = "Ctrl-C ends it") -> Iterator[subprocess.Popen[str]]:
-    """A recorder in the background, from when it has said that it records; killed at the end if it still runs."""
-    process = subprocess.Popen([*TRACEKIT, "record", *arguments], stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        assert after in first, first
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def wait_for(path: Path, size: int = 1) -> None:
@@ -70,14 +55,14 @@ def test_it_records_for_as_long_as_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_normally(tmp_path: Path, number: signal.Signals) -> None:
-    with recording("-o", tmp_path / "t.parquet") as recorder:
+    with background("-o", tmp_path / "t.parquet") as recorder:
         recorder.send_signal(number)
         assert recorder.wait(DEADLINE_S) == 0
     assert open_trace(tmp_path / "t.parquet").metadata.complete
 
 
 def test_a_signal_is_passed_on_to_the_command(tmp_path: Path) -> None:
-    with recording("-o", tmp_path / "t.parquet", "--", "sleep", "1000") as recorder:
+    with background("-o", tmp_path / "t.parquet", "--", "sleep", "1000") as recorder:
         recorder.send_signal(signal.SIGTERM)
         assert recorder.wait(DEADLINE_S) == 128 + signal.SIGTERM
     exits = open_trace(tmp_path / "t.parquet").pandas("exit")
@@ -86,7 +71,7 @@ def test_a_signal_is_passed_on_to_the_command(tmp_path: Path) -> None:
 
 def test_the_command_may_go_on_and_can_still_be_ended(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
-    with recording("-d", "0.5", "-o", output, "--", "sleep", "1000") as recorder:
+    with background("-d", "0.5", "-o", output, "--", "sleep", "1000") as recorder:
         wait_for(output)
         assert recorder.poll() is None
         assert recorder.stderr is not None
@@ -99,7 +84,7 @@ def test_the_command_may_go_on_and_can_still_be_ended(tmp_path: Path) -> None:
 
 def test_a_command_that_will_not_end_is_killed_when_asked_again(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
-    with recording("-o", output, "--", "sh", "-c", "trap '' TERM INT; sleep 1000 & wait; wait") as recorder:
+    with background("-o", output, "--", "sh", "-c", "trap '' TERM INT; sleep 1000 & wait; wait") as recorder:
         time.sleep(0.5)
         for _ in range(3):
             recorder.send_signal(signal.SIGTERM)
@@ -259,8 +244,8 @@ def test_auto_says_why_it_takes_bcc(tmp_path: Path) -> None:
 
 def test_kill_and_recover(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
-    with recording("-o", output, "--", *WORKLOAD, "many_opens", "/dev/null", "100000000") as recorder:
-        wait_for(journal_path(output) / "open.arrows", 1_000_000)
+    with background("-o", output, "--", *WORKLOAD, "many_opens", "/dev/null", "100000000") as recorder:
+        wait_for(journal_path(output) / "00000000.open.arrows", 1_000_000)
         recorder.kill()
         recorder.wait()
 
@@ -301,7 +286,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_ends_it_and_loses_nothing(small_disk: Path) -> None:
     output = small_disk / "t.parquet"
-    done = run("record", "-o", output, "--", *WORKLOAD, "many_paths", "300000")
+    done = run("record", "-o", output, "--min-free", "0", "--", *WORKLOAD, "many_paths", "300000")
     assert done.returncode == 1
     assert f"tracekit recover {output}" in done.stderr.splitlines()[-1]
     assert "No space left on device" in done.stderr.splitlines()[-1]
@@ -313,7 +298,7 @@ def test_a_full_disk_ends_it_and_loses_nothing(small_disk: Path) -> None:
 
 def test_a_journal_in_use_is_left_alone(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
-    with recording("-o", output) as recorder:
+    with background("-o", output) as recorder:
         for arguments in (["recover", output], ["record", "-d", "1", "--force", "-o", output]):
             refused = run(*arguments)
             assert refused.returncode == 2, refused.stderr

@@ -1,7 +1,9 @@
 """Recordings of a command, and what its process tree did."""
 
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,20 @@ class Recording:
 
 
 Recorder = Callable[..., Recording]
+
+
+@contextmanager
+def background(*arguments: str | Path, after: str = "Ctrl-C ends it") -> Iterator[subprocess.Popen[str]]:
+    """`tracekit record` in the background, from when it has said that it records; killed at the end."""
+    process = subprocess.Popen([*TRACEKIT, "record", *arguments], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert after in first, first
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def check_accounts(trace: Trace) -> None:

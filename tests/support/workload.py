@@ -153,6 +153,30 @@ def durable(device: str, count: str) -> None:
     os.close(disk)
 
 
+def actor(name: str, device: str, uid: str) -> None:
+    """For each line of input: opens as this process and as a child of it, and direct reads; a line of output when done.
+
+    The process is called as told, and belongs to that user.
+    """
+    LIBC.prctl(15, name.encode())  # PR_SET_NAME
+    disk = os.open(device, os.O_RDONLY | os.O_DIRECT)
+    page = mmap.mmap(-1, 4096)
+    os.setgid(int(uid))
+    os.setuid(int(uid))
+    for _ in sys.stdin:
+        for _ in range(23):
+            os.close(os.open("/dev/null", os.O_RDONLY))
+        if os.fork() == 0:
+            for _ in range(13):
+                os.close(os.open("/dev/zero", os.O_RDONLY))
+            os._exit(0)
+        os.wait()
+        for number in range(11):
+            assert os.preadv(disk, [page], number * 65536) == 4096
+        sys.stdout.write("done\n")
+        sys.stdout.flush()
+
+
 def writers(device: str, processes: str, count: str) -> None:
     """Write the same few sectors directly from several processes, so many times each."""
     page = mmap.mmap(-1, 4096)

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tracebuilder import START_NS, TraceBuilder
 
 from tracekit import open_trace
 from tracekit.capture.finish import in_time_order, recover, write_trace
-from tracekit.capture.journal import JournalReader, JournalWriter, journal_path
+from tracekit.capture.journal import RUNNING, JournalReader, JournalWriter, Keep
 from tracekit.errors import TraceError, UsageError
+from tracekit.files import journal_path
 from tracekit.metadata import Anchor, Clock, Counters, Metadata
 from tracekit.schema import family_schema
 from tracekit.units import SECOND_NS
@@ -55,7 +56,9 @@ def write(output: Path, seconds: int = 3, rows: int = 1000) -> None:
 def test_a_journal_becomes_a_trace(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
     write(output)
-    metadata = write_trace(JournalReader(journal_path(output)), output, complete=True)
+    journal = JournalReader(journal_path(output))
+    metadata = write_trace(journal, output, complete=True)
+    journal.remove()
 
     trace = open_trace(output)
     assert trace.metadata == metadata
@@ -68,36 +71,145 @@ def test_a_journal_becomes_a_trace(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 
-@given(cut=st.integers(0, 100_000))
-def test_whatever_is_cut_off_the_whole_batches_come_back(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def write_segments(output: Path, segments: int = 3, keep: Keep | None = None) -> None:
+    """A journal of several segments, each with two flushes of 500 opens, and of listed processes a growing number."""
+    journal = JournalWriter(output, start(), force=False)
+    for number in range(segments):
+        listed = {"event": "process", "ts_ns": START_NS + number * SECOND_NS}
+        running = [listed | {"pid": pid, "tid": pid} for pid in range(number + 1)]
+        journal.append(RUNNING, pa.RecordBatch.from_pylist(running, schema=family_schema("process")))
+        for half in range(2):
+            first = (2 * number + half) * 500
+            journal.append("open", opens_at(START_NS + number * SECOND_NS, first, 500))
+            journal.flush(Anchor(START_NS + number * SECOND_NS + (half + 1) * SECOND_NS // 2, 1), counted(first + 500))
+        if number + 1 < segments:
+            anchor = Anchor(START_NS + (number + 1) * SECOND_NS, 1)
+            journal.begin_segment(anchor, counted((number + 1) * 1000), keep)
+    journal.close()
+
+
+def opens_at(start_ns: int, first: int, count: int) -> pa.RecordBatch:
+    """Opens that `mode` numbers."""
+    times = [{"ts_ns": start_ns + n, "event": "open", "mode": n, "path": f"/{n}"} for n in range(first, first + count)]
+    return pa.RecordBatch.from_pylist(times, schema=family_schema("open"))
+
+
+def numbers(output: Path) -> list[int]:
+    return open_trace(output).table("open", columns=["mode"])["mode"].to_pylist()  # type: ignore[no-any-return]
+
+
+def test_segments_are_one_recording(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    write_segments(output)
+    _, metadata, damaged = recover(output, None, force=False)
+    assert not damaged
+    assert numbers(output) == list(range(3000))
+    assert metadata.counters["process"] == Counters(seen=1, written=1)  # as listed at the beginning
+    assert metadata.counters["open"] == counted(3000)["open"]
+    assert metadata.duration_ns == 3 * SECOND_NS
+    assert open_trace(output).counts == {"process": 1, "open": 3000}
+
+
+def test_a_flight_recorder_forgets(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    write_segments(output, segments=4, keep=Keep(SECOND_NS, None))
+    assert {path.name[:8] for path in journal_path(output).iterdir() if path.name != "lock"} == {"00000002", "00000003"}
+    journal = JournalReader(journal_path(output))
+    metadata = write_trace(journal, output, complete=True)
+    journal.remove()
+
+    assert numbers(output) == list(range(2000, 4000))
+    assert metadata.clock.anchors[0].boot_ns == START_NS + 2 * SECOND_NS
+    assert metadata.duration_ns == 2 * SECOND_NS
+    assert metadata.counters["open"] == Counters(seen=2000, written=2000)
+    assert metadata.counters["process"] == Counters(seen=3, written=3)
+
+
+@given(segment=st.integers(0, 2), cut=st.integers(0, 100_000))
+def test_whatever_is_cut_off_the_rest_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, segment: int, cut: int
+) -> None:
     folder = tmp_path_factory.mktemp("cut")
     output = folder / "t.parquet"
-    write(output)
-    stream = journal_path(output) / "open.arrows"
+    write_segments(output)
+    stream = journal_path(output) / f"0000000{segment}.open.arrows"
     size = stream.stat().st_size
     with stream.open("r+b") as file:
         file.truncate(max(size - cut % (size + 1), 0))
 
-    _, metadata, _ = recover(output, None, force=False)
-    rows = open_trace(output).table("open", columns=["ts_ns"])["ts_ns"].to_pylist()
-    assert len(rows) in (0, 1000, 2000, 3000)
-    assert rows == [START_NS + 1000 * number for number in range(len(rows))]
+    _, metadata, damaged = recover(output, None, force=False)
+    rows = numbers(output)
+    lost = sorted(set(range(3000)) - set(rows))
+    assert rows == sorted(rows)
+    assert lost in (
+        [],
+        list(range(segment * 1000 + 500, (segment + 1) * 1000)),
+        list(range(segment * 1000, (segment + 1) * 1000)),
+    )
+    assert damaged == ((f"open events in segment {segment + 1}",) if lost else ())
     assert metadata.counters["open"] == Counters(seen=len(rows) + 5, filtered=5, written=len(rows))
     assert not metadata.complete
     shutil.rmtree(folder)
 
 
-def test_a_torn_line_of_progress_is_passed_over(tmp_path: Path) -> None:
+@settings(max_examples=300)
+@given(data=st.data())
+def test_flipped_bits_are_never_taken_for_events(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.mktemp("flip")
+    output = folder / "t.parquet"
+    write_segments(output)
+    path = data.draw(st.sampled_from(sorted(journal_path(output).iterdir())))
+    raw = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3)) if raw else 0):
+        at = data.draw(st.integers(0, 8 * len(raw) - 1))
+        raw[at // 8] ^= 1 << at % 8
+    path.write_bytes(raw)
+
+    recover(output, None, force=False)
+    trace = open_trace(output)
+    rows = numbers(output)
+    assert rows == sorted(rows)
+    assert set(rows) <= set(range(3000))
+    assert len(rows) >= 2000
+    opened = trace.table("open", columns=["ts_ns", "mode", "path"]).to_pylist()
+    assert all(row["path"] == f"/{row['mode']}" for row in opened)
+    assert all(row["ts_ns"] == START_NS + row["mode"] // 1000 * SECOND_NS + row["mode"] for row in opened)
+    shutil.rmtree(folder)
+
+
+def test_a_torn_line_of_the_account_is_passed_over(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
     write(output)
-    progress = journal_path(output) / "progress.jsonl"
-    progress.write_text(progress.read_text()[:-20])
+    account = journal_path(output) / "00000000.account"
+    account.write_text(account.read_text()[:-20])
 
     _, metadata, damaged = recover(journal_path(output), None, force=False)
     assert metadata.clock.anchors[-1].boot_ns == START_NS + 2 * SECOND_NS
-    assert metadata.counters["open"].written == 3000
-    assert damaged == ("a line of progress.jsonl",)
+    assert metadata.counters["open"].written == 2000
+    assert damaged == ()
     assert output.exists()
+
+
+def test_a_journal_of_another_name_is_not_followed(tmp_path: Path) -> None:
+    """Neither a link that somebody planted at the journal's name nor one within the journal leads anywhere."""
+    output, elsewhere = tmp_path / "t.parquet", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    journal_path(output).symlink_to(elsewhere)
+    for force in (False, True):
+        with pytest.raises(UsageError, match="is not the journal of a recording"):
+            JournalWriter(output, start(), force)
+    with pytest.raises(UsageError, match="is not the journal of a recording"):
+        recover(output, None, force=False)
+    assert list(elsewhere.iterdir()) == []
+    journal_path(output).unlink()
+
+    write_segments(output)
+    stream = journal_path(output) / "00000001.open.arrows"
+    stream.rename(elsewhere / "stream")
+    stream.symlink_to(elsewhere / "stream")
+    _, _, damaged = recover(output, None, force=False)
+    assert damaged == ("the open events in segment 2",)
+    assert numbers(output) == [*range(1000), *range(2000, 3000)]
 
 
 def test_an_unfinished_recording_is_not_overwritten(tmp_path: Path) -> None:
@@ -106,7 +218,7 @@ def test_an_unfinished_recording_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"tracekit recover {output}"):
         JournalWriter(output, start(), force=False)
     JournalWriter(output, start(), force=True).close()
-    with pytest.raises(TraceError, match="nothing to recover"):
+    with pytest.raises(TraceError, match="nothing can be recovered"):
         recover(output, None, force=False)
 
 
@@ -134,7 +246,7 @@ def test_recovering_does_not_overwrite(tmp_path: Path) -> None:
 def test_a_damaged_journal_does_not_pass_for_a_whole_recording(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
     write(output)
-    with (journal_path(output) / "open.arrows").open("r+b") as file:
+    with (journal_path(output) / "00000000.open.arrows").open("r+b") as file:
         file.truncate(file.seek(0, 2) - 600)
     journal = JournalReader(journal_path(output))
     with pytest.raises(TraceError, match="2000 of 3000 open events"):
@@ -181,7 +293,7 @@ def test_nearly_sorted_batches_come_in_order(seconds: list[list[int]]) -> None:
         pa.RecordBatch.from_pylist([{"ts_ns": time, "n": next(numbered)} for time in batch], schema=schema)
         for batch in times
     ]
-    pieces = list(in_time_order(lambda: iter(batches)))
+    pieces = list(in_time_order(lambda columns: iter(batches)))
 
     assert all(piece.num_rows for piece in pieces)
     rows = [row for piece in pieces for row in piece.to_pylist()]
@@ -191,7 +303,7 @@ def test_nearly_sorted_batches_come_in_order(seconds: list[list[int]]) -> None:
 
 def test_pieces_come_as_soon_as_they_can() -> None:
     batches = [opens(second * 10_000_000, 100, "/") for second in range(50)]
-    assert len(list(in_time_order(lambda: iter(batches)))) == 50
+    assert len(list(in_time_order(lambda columns: iter(batches)))) == 50
 
 
 def test_anchors_are_thinned_to_one_a_minute(tmp_path: Path) -> None:

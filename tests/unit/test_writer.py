@@ -8,9 +8,10 @@ import pytest
 from tracebuilder import TraceBuilder
 
 from tracekit.errors import UsageError
+from tracekit.files import check_output, putting
 from tracekit.schema import MAX_ROW_GROUP_ROWS, SCHEMA
 from tracekit.trace import open_trace
-from tracekit.writer import TraceWriter, check_output, putting
+from tracekit.writer import TraceWriter
 
 
 def test_an_output_that_can_be_written(tmp_path: Path) -> None:

@@ -1,26 +1,32 @@
 """`tracekit record`: options to one library call, and what a person sees meanwhile."""
 
 import contextlib
+import mmap
 import signal
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.capture.agent import Progress, RecordOptions, Stop
 from tracekit.capture.agent import record as run
 from tracekit.capture.backend import BACKENDS
+from tracekit.capture.filters import Filters
+from tracekit.capture.options import Control, Observer, Progress, RecordOptions
+from tracekit.errors import TracekitError, UsageError
 from tracekit.metadata import Counters, Metadata
 from tracekit.schema import RECORDED_FAMILIES
 from tracekit.text import printable
-from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns, parse_duration
+from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from rich.live import Live
 
 _MEANING = {"process": "process starts and ends", "block": "block I/O", "open": "opens of files"}
+_MOST_RING_BYTES = 1 << 30
+_WARN_EVERY_S = 10
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -40,6 +46,52 @@ _MEANING = {"process": "process starts and ends", "block": "block I/O", "open": 
     show_default=True,
     help="What to record, with commas between.",
 )
+@click.option("--pid", "pids", type=click.IntRange(min=1), multiple=True, help="Only this process.")
+@click.option(
+    "--tree",
+    "trees",
+    metavar="PID",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Only this process, its descendants, and all that they start later.",
+)
+@click.option(
+    "--comm", "comms", metavar="NAME", multiple=True, help="Only programs of this name, as ps -o comm has it."
+)
+@click.option("--uid", "uids", metavar="USER", multiple=True, help="Only processes of this user, by id or name.")
+@click.option(
+    "--cgroup",
+    "cgroups",
+    metavar="PATH",
+    multiple=True,
+    help="Only this control group and those below it: its folder (v1 or v2), or its path as a report shows it.",
+)
+@click.option("--disk", "disks", metavar="NAME", multiple=True, help="Of block I/O only that of this disk.")
+@click.option("--system", is_flag=True, help="With COMMAND: record the whole machine, not only what COMMAND does.")
+@click.option("--max-events", metavar="N", type=click.IntRange(min=1), help="End with so many events.")
+@click.option(
+    "--max-size",
+    metavar="SIZE",
+    help="End when the recording takes so much disk, such as 500M; the trace is smaller than that.",
+)
+@click.option(
+    "--min-free",
+    metavar="SIZE",
+    default="100M",
+    show_default=True,
+    help="End while the disk will have so much left when the trace is written.",
+)
+@click.option(
+    "--last",
+    metavar="TIME",
+    help="A flight recorder: keep only the last 10m, say, and forget what is older. With --max-size forget more.",
+)
+@click.option(
+    "--ring-size",
+    metavar="SIZE",
+    help="Room for events between the kernel and tracekit, in each of five rings: against lost events. "
+    "Default: by the machine's memory and CPUs.",
+)
 @click.option(
     "--backend",
     type=click.Choice(BACKENDS),
@@ -49,40 +101,87 @@ _MEANING = {"process": "process starts and ends", "block": "block I/O", "open": 
 )
 @click.option("--force", is_flag=True, help="Overwrite the output, and drop an unfinished recording of it.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def record(duration: str | None, output: Path, events: str, backend: str, force: bool, command: tuple[str, ...]) -> int:
+def record(  # noqa: PLR0913 - an argument for each option
+    duration: str | None,
+    output: Path,
+    events: str,
+    pids: tuple[int, ...],
+    trees: tuple[int, ...],
+    comms: tuple[str, ...],
+    uids: tuple[str, ...],
+    cgroups: tuple[str, ...],
+    disks: tuple[str, ...],
+    system: bool,
+    max_events: int | None,
+    max_size: str | None,
+    min_free: str,
+    last: str | None,
+    ring_size: str | None,
+    backend: str,
+    force: bool,
+    command: tuple[str, ...],
+) -> int:
     """Record what the kernel does into a trace: process starts and ends, block I/O, opens.
 
-    The recording ends after the duration, at Ctrl-C, or when COMMAND ends. COMMAND runs as the same user as tracekit;
-    if it outlives the recording it is waited for, and its exit code is returned.
+    The recording ends after the duration, at Ctrl-C, at a limit, or when COMMAND ends. With COMMAND only what that
+    does is recorded, and what it starts. COMMAND runs as the same user as tracekit; if it outlives the recording it is
+    waited for, and its exit code is returned.
+
+    A filter given several times wants any of its values; different filters must all be met. Block I/O counts for who
+    submitted it, which for buffered writes is a thread of the kernel.
+
+    The signal SIGUSR1 writes a trace of what there is so far, named by the time, without ending the recording.
 
     \b
     Examples:
       tracekit record -d 10m
       tracekit record -d 1h -o /var/tmp/night.parquet --events process,block
       tracekit record -o build.parquet -- make -j8
+      tracekit record --cgroup /system.slice/postgresql.service --disk nvme0n1
+      tracekit record --last 10m -o flight.parquet
     """
+    if system and not command:
+        raise UsageError("--system is for a COMMAND: without one the whole machine is recorded anyway")
     options = RecordOptions(
         output=output,
         families=tuple(dict.fromkeys(name.strip() for name in events.split(",") if name.strip())),
+        filters=Filters(pids, trees, bool(command) and not system, comms, uids, cgroups, disks),
         duration_ns=None if duration is None else parse_duration(duration),
+        max_events=max_events,
+        max_bytes=None if max_size is None else parse_size(max_size),
+        min_free_bytes=parse_size(min_free),
+        last_ns=None if last is None else parse_duration(last),
         backend=backend,
         force=force,
         command=command,
+        ring_bytes=None if ring_size is None else _ring_bytes(ring_size),
+        give_up_privileges=True,
     )
-    stop = Stop()
+    control = Control()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup ignores it
-            signal.signal(number, lambda received, _: stop.request(received))
+            signal.signal(number, lambda received, _: control.stop(received))
+    signal.signal(signal.SIGUSR1, lambda *_: control.copy())
     with _Screen(options) as screen:
-        return run(options, stop, screen.started, screen.progressed, screen.written).exit_code
+        return run(options, control, screen)[1]
 
 
-class _Screen:
+def _ring_bytes(text: str) -> int:
+    """A size that the kernel takes for a ring: a power of two, and whole pages."""
+    size = parse_size(text)
+    if not 0 < size <= _MOST_RING_BYTES:
+        raise UsageError(f"a ring of {text} makes no sense: give a size up to {format_bytes(_MOST_RING_BYTES)}")
+    return max(mmap.PAGESIZE, 1 << (size - 1).bit_length())
+
+
+class _Screen(Observer):
     """What a person sees while it records: on a terminal one line that lives, else only how it began."""
 
     def __init__(self, options: RecordOptions) -> None:
         self._options = options
         self._live: Live | None = None
+        self._lost: dict[str, int] = {}
+        self._warned_s = -float(_WARN_EVERY_S)
 
     def __enter__(self) -> "_Screen":
         return self
@@ -92,11 +191,28 @@ class _Screen:
     ) -> None:
         self._end_live_line()
 
+    def _begin_live_line(self) -> None:
+        if sys.stderr.isatty() and self._live is None:
+            self._live = _live_line()
+
     def _end_live_line(self) -> None:
         if self._live is not None:
             with contextlib.suppress(OSError):
                 self._live.stop()
             self._live = None
+
+    def _show(self, line: str) -> None:
+        if self._live is not None:
+            with contextlib.suppress(OSError):
+                self._live.update(line, refresh=True)
+
+    def _say(self, text: str) -> None:
+        """A line that stays, above the one that lives."""
+        was_alive = self._live is not None
+        self._end_live_line()
+        _say(text)
+        if was_alive:
+            self._begin_live_line()
 
     def started(self, backend: str, notes: tuple[str, ...]) -> None:
         """The probes run."""
@@ -105,14 +221,17 @@ class _Screen:
         listed = " and ".join(filter(None, [", ".join(what[:-1]), what[-1]]))
         limit = "" if options.duration_ns is None else f" for {format_ns(options.duration_ns)}"
         command = f" while {printable(options.command[0])} runs" if options.command else ""
-        _say(f"recording {listed}{limit}{command} ({backend} loader). Ctrl-C ends it and keeps what is recorded.")
+        _say(
+            f"recording {listed}{_of_whom(options.filters)}{limit}{command} ({backend} loader). "
+            f"Ctrl-C ends it and keeps {_what_is_kept(options)}."
+        )
         for note in notes:
             _say(f"note: {note}")
-        if sys.stderr.isatty():
-            self._live = _live_line()
+        self._begin_live_line()
 
     def progressed(self, progress: Progress) -> None:
-        """Another second has passed."""
+        """Another half second has passed."""
+        self._warn_of_losses(progress)
         if self._live is None:
             return
         limit_ns = self._options.duration_ns
@@ -120,17 +239,63 @@ class _Screen:
         clock = f"{max(seconds, 0) // 3600}:{max(seconds, 0) // 60 % 60:02}:{max(seconds, 0) % 60:02}"
         families = "  ".join(f"{name} {format_count(count.written)}" for name, count in progress.counters.items())
         lost = sum(count.lost for count in progress.counters.values())
-        time = clock if limit_ns is None else f"{clock} left"
-        line = f"{time}  {families}  lost {format_count(lost)}  {format_bytes(progress.bytes_on_disk)}"
-        with contextlib.suppress(OSError):
-            self._live.update(line, refresh=True)
+        passed = clock if limit_ns is None else f"{clock} left"
+        self._show(f"{passed}  {families}  lost {format_count(lost)}  {format_bytes(progress.bytes_on_disk)}")
 
-    def written(self, metadata: Metadata, waiting: bool) -> None:
-        """The trace is there."""
-        self._end_live_line()
-        _say_what_was_recorded(self._options.output, metadata)
-        if waiting:
-            _say(f"{printable(self._options.command[0])} still runs; waiting for it to end.")
+    def _warn_of_losses(self, progress: Progress) -> None:
+        """Say that events are being lost, when it begins and every ten seconds while it goes on."""
+        if time.monotonic() - self._warned_s < _WARN_EVERY_S:
+            return
+        for family, count in progress.counters.items():
+            lost = count.lost - self._lost.get(family, 0)
+            if lost > 0:
+                self._warned_s = time.monotonic()
+                self._lost[family] = count.lost
+                advice = _against(count, progress.ring_bytes[family])
+                self._say(f"WARNING: {format_count(lost)} {family} events were just lost: {_reasons(count)}{advice}")
+
+    def ended(self, reason: str | None) -> None:
+        """The recording is over."""
+        if reason is not None:
+            self._say(f"ending, since {_LIMITS[reason](self._options)}.")
+
+    def writing(self, share: float) -> None:
+        """So much of the trace is written."""
+        self._show(f"writing {printable(self._options.output.name)}  {_bar(share)} {share:4.0%}")
+
+    def written(self, path: Path, metadata: Metadata) -> None:
+        """A trace is there."""
+        if path == self._options.output:
+            self._end_live_line()
+        for line in _what_was_recorded(path, metadata):
+            self._say(line)
+
+    def not_written(self, error: TracekitError) -> None:
+        """A trace on the way could not be written."""
+        self._say(f"{printable(str(error))}. The recording goes on.")
+
+    def waiting(self) -> None:
+        """The command still runs."""
+        _say(f"{printable(self._options.command[0])} still runs; waiting for it to end.")
+
+
+_LIMITS = {
+    "--max-events": lambda options: f"it has {format_count(options.max_events)} events (--max-events)",
+    "--max-size": lambda options: f"it takes {format_bytes(options.max_bytes)} of disk (--max-size)",
+    "--min-free": lambda options: f"the disk must keep {format_bytes(options.min_free_bytes)} free (--min-free)",
+}
+
+
+def _of_whom(filters: Filters) -> str:
+    """The filters, for a person."""
+    said = filters.footer()
+    said.pop("command", None)
+    parts = [f"{name} {' or '.join(printable(str(value)) for value in values)}" for name, values in said.items()]
+    return f" of {', '.join(parts)}" if parts else ""
+
+
+def _what_is_kept(options: RecordOptions) -> str:
+    return "what is recorded" if options.last_ns is None else f"the last {format_ns(options.last_ns)}"
 
 
 def _live_line() -> "Live":
@@ -142,24 +307,44 @@ def _live_line() -> "Live":
     return live
 
 
-def _say_what_was_recorded(output: Path, metadata: Metadata) -> None:
+def _bar(share: float) -> str:
+    full = round(share * 30)
+    return f"|{'#' * full}{' ' * (30 - full)}|"
+
+
+def _what_was_recorded(path: Path, metadata: Metadata) -> list[str]:
     events = sum(count.written for count in metadata.counters.values())
     families = ", ".join(f"{name} {format_count(count.written)}" for name, count in metadata.counters.items())
-    _say(f"recorded {format_count(events)} events in {format_ns(metadata.duration_ns)}: {families}.")
-    for family, count in metadata.counters.items():
-        if count.lost:
-            _say(f"WARNING: {format_count(count.lost)} {family} events were lost ({_reasons(count)}).")
-    size = format_bytes(output.stat().st_size)
-    _say(f"wrote {printable(str(output))} ({size}). Next: tracekit report {printable(str(output))}")
+    name = printable(str(path))
+    return [
+        f"recorded {format_count(events)} events in {format_ns(metadata.duration_ns)}: {families}.",
+        *(
+            f"WARNING: {format_count(count.lost)} {family} events were lost: {_reasons(count)}."
+            for family, count in metadata.counters.items()
+            if count.lost
+        ),
+        f"wrote {name} ({format_bytes(path.stat().st_size)}). Next: tracekit report {name}",
+    ]
 
 
 def _reasons(count: Counters) -> str:
     reasons = {
         "the ring was full": count.lost_ring_full,
-        "too many calls at once": count.lost_state_full,
+        "too many threads or requests at once": count.lost_state_full,
         "a probe interrupted itself": count.lost_not_run,
     }
-    return ", ".join(f"{reason}: {format_count(lost)}" for reason, lost in reasons.items() if lost)
+    found = {reason: lost for reason, lost in reasons.items() if lost}
+    if len(found) == 1:
+        return next(iter(found))
+    return ", ".join(f"{reason} ({format_count(lost)})" for reason, lost in found.items())
+
+
+def _against(count: Counters, ring_bytes: int) -> str:
+    """What helps against a loss that goes on."""
+    if not count.lost_ring_full:
+        return "."
+    larger = format_bytes(min(4 * ring_bytes, _MOST_RING_BYTES)).replace(".0 ", "").replace("iB", "")
+    return f". A larger ring helps (--ring-size {larger}), or recording less (--events, --comm, --cgroup and others)."
 
 
 def _say(text: str) -> None:

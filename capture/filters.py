@@ -1,0 +1,216 @@
+"""Which events are wanted: what a person asks for, and the maps in which the programs look it up.
+
+Filters of one kind widen each other, filters of different kinds narrow each other.
+"""
+
+import contextlib
+import os
+import pwd
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tracekit.capture import cgroups, host, kernel, wire
+from tracekit.capture.btf import Btf
+from tracekit.errors import UnsupportedError, UsageError
+from tracekit.text import decode
+
+_SYS_BLOCK = Path("/sys/block")
+_COMM_BYTES = wire.COMM_BYTES - 1
+_TREE_ENTRIES = 1 << 17
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What of the machine is recorded; empty: everything.
+
+    Attributes:
+        pids: processes.
+        trees: processes, with all their descendants and all that they start later.
+        command: the command that is recorded, as a tree.
+        comms: command names, whole; the kernel keeps 15 bytes of one.
+        uids: real user ids, or names of users.
+        cgroups: paths of cgroups, with all below them: folders of a hierarchy, v1 or v2, or as a trace shows them.
+        disks: names of disks; of block I/O only.
+    """
+
+    pids: tuple[int, ...] = ()
+    trees: tuple[int, ...] = ()
+    command: bool = False
+    comms: tuple[str, ...] = ()
+    uids: tuple[str, ...] = ()
+    cgroups: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
+
+    def footer(self) -> dict[str, Any]:
+        """What the trace says of them: those that are there."""
+        given: dict[str, tuple[Any, ...]] = {
+            "pid": self.pids,
+            "tree": self.trees,
+            "comm": self.comms,
+            "uid": self.uids,
+            "cgroup": self.cgroups,
+            "disk": self.disks,
+        }
+        said = {name: list(values) for name, values in given.items() if values}
+        return said | {"command": True} if self.command else said
+
+
+class Selection:
+    """Filters as the programs want them.
+
+    Args:
+        filters: what is asked for.
+        btf: of the kernel, which numbers the cgroup controllers.
+
+    Attributes:
+        config: fields of struct tk_config.
+        trees: whether process trees are asked for.
+
+    Raises:
+        UsageError: there is no such process, user, cgroup or disk.
+        UnsupportedError: a cgroup is in a hierarchy that has no controller, or a disk has no requests.
+    """
+
+    def __init__(self, filters: Filters, btf: Btf) -> None:
+        self._filters = filters
+        self.trees = bool(filters.trees or filters.command)
+        for pid in (*filters.pids, *filters.trees):
+            if not Path(f"/proc/{pid}").is_dir():
+                raise UsageError(f"there is no process {pid}")
+        self._comms = [decode(_comm(name)) for name in filters.comms]
+        self._uids = [_uid(user) for user in filters.uids]
+        self._cgroups = [cgroups.find(name, btf) for name in filters.cgroups]
+        hierarchies = {cgroup.subsystem for cgroup in self._cgroups} or {wire.UNIFIED}
+        if len(hierarchies) > 1:
+            raise UsageError("the cgroups are in different hierarchies: name them all in the same one")
+        self._entries: dict[str, list[bytes]] = {
+            "pid": [struct.pack("=i", pid) for pid in filters.pids],
+            "tree": [struct.pack("=i", pid) for pid in filters.trees],
+            "comm": [_comm(name).ljust(wire.COMM_BYTES, b"\0") for name in filters.comms],
+            "uid": [struct.pack("=I", uid) for uid in self._uids],
+            "cgroup": [struct.pack("=Q", cgroup.identity) for cgroup in self._cgroups],
+            "disk": [struct.pack("=I", _dev(name)) for name in filters.disks],
+        }
+        self._maps: dict[str, int] = {}
+        active = [name for name, entries in self._entries.items() if entries or (name == "tree" and self.trees)]
+        self.config = {
+            "filters": sum(1 << wire.FILTERS.index(name) for name in active),
+            "cgroup_subsystem": hierarchies.pop(),
+        }
+
+    def make_maps(self) -> dict[str, int]:
+        """Descriptors of the maps that all programs share, by their names in the sources; `close` lets go of them."""
+        for name, entries in self._entries.items():
+            key_bytes = {"comm": wire.COMM_BYTES, "cgroup": 8}.get(name, 4)
+            count = _TREE_ENTRIES if name == "tree" and self.trees else max(len(entries), 1)
+            made = kernel.create_map("BPF_MAP_TYPE_HASH", key_bytes, 1, count, 0)
+            self._maps[f"filter_{name}s" if name != "tree" else "filter_tree"] = made
+            for key in entries:
+                kernel.put(made, key, b"\1")
+        return self._maps
+
+    def follow(self) -> None:
+        """Put the descendants of the trees' roots into their map; the programs that see new ones are attached."""
+        known = set(self._filters.trees)
+        while known:
+            found = {pid for pid, parent in _parents().items() if parent in known} - known
+            if not found:
+                break
+            for pid in found:
+                kernel.put(self._maps["filter_tree"], struct.pack("=i", pid), b"\1")
+            known |= found
+
+    @contextlib.contextmanager
+    def starting_command(self) -> Iterator[None]:
+        """What this process starts in this block is the root of a tree, if that is asked for."""
+        own = struct.pack("=i", os.getpid())
+        if self._filters.command:
+            kernel.put(self._maps["filter_tree"], own, b"\1")
+        try:
+            yield
+        finally:
+            if self._filters.command:
+                kernel.take_out(self._maps["filter_tree"], own)
+
+    def running(self, before_ns: int) -> pa.RecordBatch:
+        """`process` rows of the processes older than some time: those that are wanted, those that led to them, and the
+        recorder's own."""
+        running = host.running_processes(before_ns)
+        if not self.config["filters"] & ~(1 << wire.FILTERS.index("disk")):
+            return running
+        rows = running.select(["pid", "ppid", "comm", "uid", "cgroup"]).to_pylist()
+        parents = {row["pid"]: row["ppid"] for row in rows}
+        wanted = {row["pid"] for row in rows if self._wants(row, parents)} | {os.getpid()}
+        for pid in list(wanted):
+            while (pid := parents.get(pid, 0)) and pid not in wanted:
+                wanted.add(pid)
+        return running.filter(pa.array([row["pid"] in wanted for row in rows], pa.bool_()))
+
+    def _wants(self, row: dict[str, Any], parents: dict[int, int]) -> bool:
+        filters = self._filters
+        line = {row["pid"]}
+        pid = row["pid"]
+        while (pid := parents.get(pid, 0)) and pid not in line:
+            line.add(pid)
+        return (
+            (not filters.pids or row["pid"] in filters.pids)
+            and (not self.trees or not line.isdisjoint(filters.trees))
+            and (not filters.comms or row["comm"] in self._comms)
+            and (not filters.uids or row["uid"] in self._uids)
+            and (not filters.cgroups or any(cgroup.has(row["pid"]) for cgroup in self._cgroups))
+        )
+
+    def close(self) -> None:
+        """Let go of the maps; the programs keep theirs."""
+        for descriptor in self._maps.values():
+            os.close(descriptor)
+        self._maps.clear()
+
+
+def _comm(name: str) -> bytes:
+    raw = os.fsencode(name)[:_COMM_BYTES]
+    if not raw:
+        raise UsageError("a command name is empty")
+    return raw
+
+
+def _uid(user: str) -> int:
+    if user.isdecimal() and int(user) < 1 << 32:
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise UsageError(f"there is no user {user!r}") from None
+
+
+def _dev(name: str) -> int:
+    """dev_t of a whole disk that has requests."""
+    disk = name.removeprefix("/dev/")
+    folder = Path("/sys/class/block") / disk
+    if not disk or "/" in disk or not folder.is_dir():
+        raise UsageError(
+            f"there is no disk {name!r}: there are {', '.join(sorted(disk.name for disk in _SYS_BLOCK.iterdir()))}"
+        )
+    if (folder / "partition").exists():
+        whole = folder.resolve().parent.name
+        raise UsageError(f"{disk} is a partition: requests go to the whole disk, so name {whole}")
+    below = sorted(other.name for other in (folder / "slaves").glob("*"))
+    if below and not (folder / "mq").is_dir():
+        raise UnsupportedError(f"{disk} has no requests of its own: name what is below it: {', '.join(below)}")
+    major, minor = (int(part) for part in (folder / "dev").read_text().split(":"))
+    return major << 20 | minor
+
+
+def _parents() -> dict[int, int]:
+    """Of each process its parent."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            stat = (process / "stat").read_bytes()
+            found[int(process.name)] = int(stat[stat.rindex(b")") + 2 :].split()[1])
+    return found

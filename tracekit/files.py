@@ -1,0 +1,98 @@
+"""Files that a recording makes: their names, and how they come into being whole or not at all."""
+
+import contextlib
+import errno
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tracekit.errors import UsageError
+
+# Room for what is put around the name of a temporary file and of a journal, within the 255 of a file system.
+_LONGEST_NAME = 230
+
+
+def journal_path(path: Path) -> Path:
+    """The hidden folder beside a trace where its events are kept until the recording ends."""
+    return path.with_name(f".{path.name}.journal")
+
+
+def check_output(path: Path, force: bool = False) -> None:
+    """Refuse an output that cannot be written, before any work is done for it.
+
+    Raises:
+        UsageError: the folder is missing or not writable, or the file exists and `force` is not given.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"the folder {folder} does not exist: create it, or choose another output with -o")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file with -o")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no regular file: name another output with -o")
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise UsageError(f"the name {path.name} is too long: choose a shorter one with -o")
+    if os.path.lexists(path) and not force:
+        raise UsageError(f"{path} exists already: choose another output with -o, or overwrite it with --force")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"the folder {folder} cannot be written to: choose another output with -o")
+
+
+@contextlib.contextmanager
+def putting(path: Path, force: bool = False) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; on success synced and renamed to it, on failure removed.
+
+    The file is readable by its owner only: arguments and paths hold secrets.
+
+    Args:
+        path: the name in the end.
+        force: replace a file that has that name.
+
+    Raises:
+        FileExistsError: a file with that name has come meanwhile, and `force` is not given.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        if force:
+            temporary.replace(path)
+        else:
+            _rename_to_new(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.absolute().parent)
+
+
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    """Rename a file unless its new name is taken: a second name can be made in one step only if it is new."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove what writers of `path` left that were killed; the caller knows that none is at work."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names created in or removed from the folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
