@@ -55,25 +55,14 @@ def record(
     control, observer = control or Control(), observer or Observer()
     _check(options)
     with contextlib.ExitStack() as undo:
-        facts = find_out((*options.families, "tree") if _wants_trees(options.filters) else options.families)
-        selection = Selection(options.filters, facts.btf)
-        undo.callback(selection.close)
-        plan = Plan(
-            tuple(facts.probes),
-            ring_bytes(options.families, host.memory_bytes(), os.cpu_count() or 1, options.ring_bytes),
-            selection.config,
-            selection.make_maps(),
-        )
-        attached, notes = attach(options.backend, facts, plan)
-        undo.callback(attached.close)
-        selection.follow()
+        attached, notes, selection, operations = _attach(options, undo)
         began = host.anchor()
-        running = selection.running(began.boot_ns)
         journal = _journal(options, attached.backend, began)
         undo.callback(journal.close)
         try:
-            with Session(attached, facts, journal, began.boot_ns, running, options.max_events) as session:
+            with Session(attached, operations, journal, began.boot_ns, options.max_events) as session:
                 observer.started(attached.backend, notes)
+                session.list_running(selection.running(began.boot_ns))
                 with selection.starting_command():
                     command = _start(options.command, journal)
                 if options.give_up_privileges:
@@ -90,6 +79,25 @@ def record(
     if command.runs():
         observer.waiting()
     return metadata, command.wait(control)
+
+
+def _attach(
+    options: RecordOptions, undo: contextlib.ExitStack
+) -> tuple[Attached, tuple[str, ...], Selection, dict[int, str]]:
+    """Find out about the kernel, and attach; its type information, which is large, is gone afterwards."""
+    facts = find_out((*options.families, "tree") if _wants_trees(options.filters) else options.families)
+    selection = Selection(options.filters, facts.btf)
+    undo.callback(selection.close)
+    plan = Plan(
+        tuple(facts.probes),
+        ring_bytes(options.families, host.memory_bytes(), os.cpu_count() or 1, options.ring_bytes),
+        selection.config,
+        selection.make_maps(),
+    )
+    attached, notes = attach(options.backend, facts, plan)
+    undo.callback(attached.close)
+    selection.follow()
+    return attached, notes, selection, host.block_operations(facts.btf)
 
 
 def _wants_trees(filters: Filters) -> bool:
@@ -190,11 +198,14 @@ class _Recording:
         while not (self._is_over() or reason):
             now_ns = host.boot_ns()
             self._session.wait(None if self._end_ns is None else self._end_ns - now_ns)
-            self._session.drain()
-            if now_ns - self._flushed_ns >= _FLUSH_EVERY_NS:
+            due = now_ns - self._flushed_ns >= _FLUSH_EVERY_NS
+            self._session.drain(everything=due or self._options.max_events is not None)
+            if due:
                 self._flushed_ns = now_ns
                 self._flush(now_ns)
-            reason = self._limit()
+                reason = self._limit()
+            if self._session.full:
+                reason = "--max-events"
         self._session.end()
         self._observer.ended(reason)
         self._copier.shutdown()
@@ -229,10 +240,8 @@ class _Recording:
         return self._session.journal.segment_size() * _SEGMENTS_HELD > options.max_bytes
 
     def _limit(self) -> str | None:
-        """The limit that has been reached."""
+        """The limit of the disk that has been reached."""
         options, journal = self._options, self._session.journal
-        if self._session.full:
-            return "--max-events"
         if options.last_ns is None and options.max_bytes is not None and journal.size() >= options.max_bytes:
             return "--max-size"
         if options.min_free_bytes and journal.free_bytes() < options.min_free_bytes + journal.size():

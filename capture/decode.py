@@ -32,7 +32,7 @@ def distinct(values: npt.NDArray[Any]) -> tuple[Codes, npt.NDArray[np.int64]]:
     Returns:
         For each value its number, and for each number the position of one value that has it.
     """
-    encoded = pa.array(values).dictionary_encode()
+    encoded = _array(values).dictionary_encode()
     codes = encoded.indices.to_numpy()
     where = np.empty(len(encoded.dictionary), dtype=np.int64)
     where[codes] = np.arange(codes.size)
@@ -80,7 +80,12 @@ def _coded(codes: npt.NDArray[np.uint8], names: Sequence[str]) -> pa.DictionaryA
 
 
 def _nulls_where(values: npt.NDArray[Any], unknown: npt.NDArray[np.bool_]) -> pa.Array:
-    return pa.array(values, mask=unknown)
+    return pa.array(np.ascontiguousarray(values), mask=unknown)
+
+
+def _array(values: npt.NDArray[Any]) -> pa.Array:
+    # Arrow takes the fields of a record, which lie apart, one by one.
+    return pa.array(np.ascontiguousarray(values))
 
 
 def _batch(family: str, columns: dict[str, Any], rows: int) -> pa.RecordBatch:
@@ -91,7 +96,7 @@ def _batch(family: str, columns: dict[str, Any], rows: int) -> pa.RecordBatch:
         if given is None:
             arrays.append(pa.nulls(rows, item.type))
         else:
-            arrays.append((given if isinstance(given, pa.Array) else pa.array(given)).cast(item.type))
+            arrays.append((given if isinstance(given, pa.Array) else _array(given)).cast(item.type))
     return pa.record_batch(arrays, schema=schema)
 
 
@@ -183,6 +188,8 @@ class BlockDecoder:
         operation = records["flags"] & _OP_MASK
         start = records["event"] == wire.BLOCK_EVENTS.index("block_start")
         self._flushing = np.append(self._flushing, np.zeros(len(self._slots) - self._flushing.size, np.bool_))
+        if not self._flushing[slots].any() and not (start & (operation == _WRITE) & (records["bytes"] == 0)).any():
+            return operation
         order = np.argsort(slots, kind="stable")
         slot, began = slots[order], start[order]
         # Of each event the position of the start before it, if that is in this batch and in the same slot.
@@ -198,6 +205,8 @@ class BlockDecoder:
 
 def errors(status: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """0 or -errno of a completion: older kernels pass that, newer ones a blk_status_t."""
+    if not status.any():
+        return status
     known = _ERRNO_OF_STATUS[np.clip(status, 0, _ERRNO_OF_STATUS.size - 1)]
     return np.where(status <= 0, status, np.where(status < _ERRNO_OF_STATUS.size, -known, -_EIO)).astype(np.int32)
 

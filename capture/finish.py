@@ -51,6 +51,8 @@ def write_trace(
         TraceError: the journal is damaged.
         OSError: the trace cannot be written.
     """
+    # What recording has left in Arrow's hands would be counted on top of what writing takes.
+    pa.default_memory_pool().release_unused()
     try:
         with putting(output, force) as temporary:
             metadata = _write(journal, temporary, complete, on_progress)

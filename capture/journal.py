@@ -33,8 +33,9 @@ _SCHEMAS = {family: family_schema(family) for family in FAMILIES} | {RUNNING: fa
 #: The clocks and the counters as they were at one moment.
 Progress = tuple[Anchor, dict[str, Counters]]
 
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _LOCK = "lock"
+_BATCH_ROWS = 1 << 16
 _ACCOUNT = re.compile(r"(\d{8})\.account")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -232,8 +233,15 @@ class JournalWriter:
             os.close(folder)
 
     def append(self, name: str, rows: pa.RecordBatch) -> None:
-        """Add rows of a family, or of `RUNNING`; they are written at the next flush."""
-        self._pending[name].append(rows)
+        """Add rows of a family, or of `RUNNING`; they are written once they are many, or at the next flush."""
+        pending = self._pending[name]
+        pending.append(rows)
+        if sum(batch.num_rows for batch in pending) >= _BATCH_ROWS:
+            self._write(name)
+
+    def _write(self, name: str) -> None:
+        self._segment.append(name, self._pending[name])
+        self._pending[name].clear()
 
     def flush(self, anchor: Anchor, counters: dict[str, Counters]) -> None:
         """Write what was appended, then the clocks and the counters that go with it.
@@ -243,8 +251,7 @@ class JournalWriter:
         """
         for name, batches in self._pending.items():
             if batches:
-                self._segment.append(name, batches)
-                batches.clear()
+                self._write(name)
         self._segment.vouch(anchor, counters)
         if not self._is_in_its_place():
             raise TracekitError(f"recording ended early: the folder {self.path.absolute().parent} was moved or deleted")
@@ -405,7 +412,9 @@ class _SegmentReader:
             return
         schema = _SCHEMAS[name]
         included = None if columns is None else [schema.get_field_index(column) for column in columns]
-        with pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(included_fields=included)) as reader:
+        with pa.ipc.open_stream(
+            buffer, options=pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
+        ) as reader:
             yield from reader
 
 

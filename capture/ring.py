@@ -55,9 +55,13 @@ class Ring:
         self._data = np.frombuffer(self._data_pages, np.uint8, 2 * size, page)
         self._fence = _load_fence()
 
+    def unread(self) -> int:
+        """How many bytes there are to take."""
+        return int(self._producer[0]) - int(self._consumer[0])
+
     def _unread(self) -> Bytes:
         """What lies between the consumer's position and the producer's."""
-        unread = int(self._producer[0]) - int(self._consumer[0])
+        unread = self.unread()
         self._fence()
         start = int(self._consumer[0]) % self.size
         return self._data[start : start + unread]
@@ -73,7 +77,7 @@ class Ring:
         framed = np.dtype(
             {"names": ["length", "record"], "formats": ["<u4", kind], "offsets": [0, 8], "itemsize": stride}
         )
-        if self._producer[0] == self._consumer[0]:
+        if not self.unread():
             return np.zeros(0, kind)
         records = self._unread().view(framed)
         busy = np.flatnonzero(records["length"] & _BUSY)
@@ -87,7 +91,7 @@ class Ring:
 
     def payloads(self) -> list[memoryview]:
         """Take all finished records of whatever size; for rings with few events, since it walks them one by one."""
-        if self._producer[0] == self._consumer[0]:
+        if not self.unread():
             return []
         unread = self._unread()
         lengths = unread[: unread.size & ~3].view(np.uint32)

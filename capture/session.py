@@ -13,15 +13,15 @@ import pyarrow.compute as pc
 
 from tracekit.capture import decode, host, kernel, wire
 from tracekit.capture.journal import RUNNING, JournalWriter, Keep
-from tracekit.capture.loading import Attached, KernelFacts
+from tracekit.capture.loading import Attached
 from tracekit.capture.probes import RINGS
 from tracekit.capture.ring import Ring
 from tracekit.metadata import Anchor, Counters
 from tracekit.schema import family_schema
 from tracekit.units import SECOND_NS
 
-# Often enough that a ring has room for what comes in between; programs wake the agent if it fills faster.
-_DRAIN_EVERY_NS = SECOND_NS // 20
+# A loss is known to a window of this length. A ring has room for what comes in between, or its program wakes the agent.
+_DRAIN_EVERY_NS = 80_000_000
 # A killed recorder needs no sync, only a crash of the machine does; and a sync is disk traffic, which on a quiet
 # machine would be the only rhythm there is to find.
 _SYNC_EVERY_BYTES = 1 << 20
@@ -30,6 +30,9 @@ _OPEN_RECORDS = {
     "open_medium_ring": wire.OPEN_MEDIUM,
     "open_long_ring": wire.OPEN_LONG,
 }
+_LOST = [(wire.COUNTERS.names or ()).index(name) for name in ("lost_ring_full", "lost_state_full")]
+# Between flushes a ring is drained when it is full to one part in so many.
+_FILLED = 16
 _END_OF_TIME = 1 << 62
 # After detaching, a program may still be at work on another CPU.
 _SETTLE_NS = SECOND_NS // 5
@@ -40,10 +43,9 @@ class Session:
 
     Args:
         attached: the running probes; stay the caller's.
-        facts: of the kernel.
+        operations: names of block operations, by their codes.
         journal: where the rows go; stays the caller's.
         began_ns: start of the recording.
-        running: `process` rows of the processes that are older.
         max_events: how many events are recorded at most.
 
     Attributes:
@@ -55,10 +57,9 @@ class Session:
     def __init__(
         self,
         attached: Attached,
-        facts: KernelFacts,
+        operations: dict[int, str],
         journal: JournalWriter,
         began_ns: int,
-        running: pa.RecordBatch,
         max_events: int | None = None,
     ) -> None:
         self.began_ns, self._ended_ns = began_ns, _END_OF_TIME
@@ -69,7 +70,7 @@ class Session:
             self.ring_bytes[families[name]] = max(size, self.ring_bytes.get(families[name], 0))
         self.journal = journal
         self._attached = attached
-        self._names = host.Names(host.block_operations(facts.btf))
+        self._names = host.Names(operations)
         self._block = decode.BlockDecoder(self._names)
         self._rings = {name: Ring(*ring) for name, ring in attached.rings.items()}
         self._kernel_counters = {family: _map_counters(fd) for family, fd in attached.counters.items()}
@@ -84,11 +85,13 @@ class Session:
         self._syncing = ThreadPoolExecutor(1, "sync")
         self._synced_bytes = 0
         self._sync: Future[None] | None = None
-        self._list(running)
         self.flush()
 
-    def _list(self, running: pa.RecordBatch) -> None:
-        """Write down what ran already. Starts are known to a tick of the clock: what has forked since is left out."""
+    def list_running(self, running: pa.RecordBatch) -> None:
+        """Write down what ran already when the segment began: `process` rows.
+
+        Starts are known to a tick of the clock: what has forked since is left out.
+        """
         if "process_ring" not in self._rings:
             return
         _, batch = self._take("process_ring", self._rings["process_ring"])
@@ -115,9 +118,16 @@ class Session:
         timeout_ns = _DRAIN_EVERY_NS if at_most_ns is None else min(_DRAIN_EVERY_NS, at_most_ns)
         self._poll.poll(timeout_ns / SECOND_NS)
 
-    def drain(self) -> None:
-        """Take what is in the rings, and note what did not fit into them."""
-        taken = [self._take(name, ring) for name, ring in self._rings.items()]
+    def drain(self, everything: bool = True) -> None:
+        """Take what is in the rings, and note what did not fit into them.
+
+        Args:
+            everything: also from rings that hold little, which costs as much as from others.
+        """
+        rings = {
+            name: ring for name, ring in self._rings.items() if everything or ring.unread() >= ring.size // _FILLED
+        }
+        taken = [self._take(name, ring) for name, ring in rings.items()]
         if self._max_events is not None:
             self._end_when_full([batch for _, batch in taken if batch is not None])
         for family, batch in taken:
@@ -158,7 +168,7 @@ class Session:
                 return "open", decode.open_batch(records, self._names) if records.size else None
 
     def _note_losses(self) -> None:
-        full = {family: counters.lost - counters.lost_not_run for family, counters in self.counters().items()}
+        full = {family: int(mapped[:, _LOST].sum()) for family, mapped in self._kernel_counters.items()}
         self._counted_ns = self._write_losses(self._lost, full, self._counted_ns)
 
     def _note_missed_runs(self) -> None:
@@ -218,7 +228,7 @@ class Session:
         anchor = host.anchor()
         self.journal.begin_segment(anchor, self.counters(), keep)
         if keep is not None:
-            self._list(running(anchor.boot_ns))
+            self.list_running(running(anchor.boot_ns))
         self.flush()
 
     def end(self) -> None:

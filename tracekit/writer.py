@@ -1,12 +1,13 @@
 """Writing a trace: one Parquet file."""
 
+import functools
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracekit.metadata import Metadata
-from tracekit.schema import FAMILIES, MAX_ROW_GROUP_ROWS, METADATA_KEY, SCHEMA
+from tracekit.schema import FAMILIES, METADATA_KEY, SCHEMA
 
 # Measured on real block events: a dictionary on a column of ever new values costs both size and time, and
 # differences of time stamps pack well.
@@ -14,6 +15,8 @@ _DELTA = ("ts_ns", "start_ns")
 _PLAIN = ("sector", "duration_ns")
 _ENCODING = dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED") | dict.fromkeys(_PLAIN, "PLAIN")
 _LARGE_DICTIONARY = 4096
+# Half of what the format allows: the memory that writing takes goes with it, and the file hardly grows.
+ROW_GROUP_ROWS = 131_072
 # Rows are held until they make a row group, or this much.
 _ROW_GROUP_BYTES = 128 << 20
 _DICTIONARY = [
@@ -56,16 +59,10 @@ class TraceWriter:
         if position != self._family:
             self._write_pending()
         self._family = position
-        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
-        present = set(table.column_names)
-        columns = [
-            table.column(item.name).cast(item.type) if item.name in present else pa.nulls(table.num_rows, item.type)
-            for item in SCHEMA
-        ]
-        self._pending.append(pa.table(columns, schema=SCHEMA))
-        self.rows[family] += table.num_rows
+        self._pending.append(pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows)
+        self.rows[family] += rows.num_rows
         if (
-            sum(piece.num_rows for piece in self._pending) >= MAX_ROW_GROUP_ROWS
+            sum(piece.num_rows for piece in self._pending) >= ROW_GROUP_ROWS
             or sum(piece.nbytes for piece in self._pending) >= _ROW_GROUP_BYTES
         ):
             self._write_pending()
@@ -73,10 +70,10 @@ class TraceWriter:
     def _write_pending(self) -> None:
         if not self._pending:
             return
-        whole = pa.concat_tables(self._pending).unify_dictionaries()
+        whole = pa.concat_tables(self._pending, promote_options="default").unify_dictionaries()
         self._pending.clear()
-        for start in range(0, whole.num_rows, MAX_ROW_GROUP_ROWS):
-            self._writer.write_table(_with_own_dictionaries(whole.slice(start, MAX_ROW_GROUP_ROWS)))
+        for start in range(0, whole.num_rows, ROW_GROUP_ROWS):
+            self._writer.write_table(_with_every_column(_with_own_dictionaries(whole.slice(start, ROW_GROUP_ROWS))))
 
     def close(self, metadata: Metadata) -> None:
         """Write the footer; the file is a trace from now on."""
@@ -87,6 +84,21 @@ class TraceWriter:
     def abandon(self) -> None:
         """Let go of the file without making it a trace."""
         self._writer.close()
+
+
+def _with_every_column(rows: pa.Table) -> pa.Table:
+    present = set(rows.column_names)
+    columns = [
+        rows.column(item.name).cast(item.type) if item.name in present else _nothing(item.type)[: rows.num_rows]
+        for item in SCHEMA
+    ]
+    return pa.table(columns, schema=SCHEMA)
+
+
+@functools.cache
+def _nothing(kind: pa.DataType) -> pa.Array:
+    """As many nulls as a row group may need: most columns of a family are empty, and all can share them."""
+    return pa.nulls(ROW_GROUP_ROWS, kind)
 
 
 def _with_own_dictionaries(rows: pa.Table) -> pa.Table:

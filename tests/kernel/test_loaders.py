@@ -32,7 +32,7 @@ def test_the_last_thread_is_found_on_kernels_that_do_not_tell(tmp_path: Path) ->
     start = Metadata(__version__, "2026-01-02T03:04:05+00:00", 0, clock=Clock(anchors=(began,)))
     journal = JournalWriter(output, start, force=False)
     try:
-        with Session(attached, facts, journal, began.boot_ns, host.running_processes(began.boot_ns)) as session:
+        with Session(attached, host.block_operations(facts.btf), journal, began.boot_ns) as session:
             child = subprocess.Popen([*WORKLOAD, "exits"])
             assert child.wait() == 0
             session.end()

@@ -9,9 +9,9 @@ from tracebuilder import TraceBuilder
 
 from tracekit.errors import UsageError
 from tracekit.files import check_output, putting
-from tracekit.schema import MAX_ROW_GROUP_ROWS, SCHEMA
+from tracekit.schema import SCHEMA
 from tracekit.trace import open_trace
-from tracekit.writer import TraceWriter
+from tracekit.writer import ROW_GROUP_ROWS, TraceWriter
 
 
 def test_an_output_that_can_be_written(tmp_path: Path) -> None:
@@ -72,14 +72,14 @@ def test_families_have_an_order(tmp_path: Path) -> None:
 def test_row_groups_hold_one_family_and_a_bounded_number_of_rows(tmp_path: Path) -> None:
     path = tmp_path / "trace.parquet"
     writer = TraceWriter(path)
-    rows = MAX_ROW_GROUP_ROWS + 1
+    rows = ROW_GROUP_ROWS + 1
     for family in ("block", "open"):
         batch = pa.record_batch({"ts_ns": pa.array(range(rows), pa.int64()), "event": pa.array([family] * rows)})
         writer.write(family, batch)
     writer.close(TraceBuilder().footer())
     metadata = pq.read_metadata(path)
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    assert [group.num_rows for group in groups] == [MAX_ROW_GROUP_ROWS, 1] * 2
+    assert [group.num_rows for group in groups] == [ROW_GROUP_ROWS, 1] * 2
     for group in groups:
         statistics = group.column(1).statistics
         assert statistics.min == statistics.max
@@ -98,7 +98,7 @@ def test_the_written_form_is_the_measured_one(tmp_path: Path) -> None:
 
 
 def test_a_row_group_holds_only_the_names_that_it_uses(tmp_path: Path) -> None:
-    rows = 2 * MAX_ROW_GROUP_ROWS
+    rows = 2 * ROW_GROUP_ROWS
     paths = pa.array([f"/{number}" for number in range(rows)])
     table = pa.table({"ts_ns": range(rows), "event": ["open"] * rows, "path": paths.dictionary_encode()})
     builder = TraceBuilder()
@@ -109,6 +109,6 @@ def test_a_row_group_holds_only_the_names_that_it_uses(tmp_path: Path) -> None:
     groups = pq.ParquetFile(tmp_path / "t.parquet").metadata
     column = SCHEMA.names.index("path")
     sizes = [groups.row_group(group).column(column).total_uncompressed_size for group in range(2)]
-    text = sum(len(path.as_py()) + 4 for path in paths[:MAX_ROW_GROUP_ROWS])
+    text = sum(len(path.as_py()) + 4 for path in paths[:ROW_GROUP_ROWS])
     assert all(size < 1.5 * text for size in sizes), (sizes, text)
     assert open_trace(tmp_path / "t.parquet").table("open", columns=["path"])["path"].to_pylist() == paths.to_pylist()

@@ -10,12 +10,13 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TextIO, cast
 
 import click
 
 from tracekit import __version__
+from tracekit.cli.sparing import sparing_imports
 from tracekit.errors import TracekitError
 from tracekit.text import printable
 
@@ -47,20 +48,6 @@ def _debug_option() -> click.Option:
     )
 
 
-@contextlib.contextmanager
-def _no_threads_of_libraries() -> Iterator[None]:
-    """Libraries imported in this block start no threads of their own: one that is there when the recorder gives up its
-    privileges would keep them."""
-    wanted = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-    ours = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name in ours:
-            del os.environ[name]
-
-
 class _Commands(click.Group):
     """The subcommands, imported when they are asked for."""
 
@@ -70,7 +57,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        with _no_threads_of_libraries():
+        with sparing_imports():
             module = importlib.import_module(f"tracekit.cli.{cmd_name}")
         command = cast(click.Command, getattr(module, cmd_name))
         if not any(parameter.name == "debug" for parameter in command.params):
