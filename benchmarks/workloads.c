@@ -2,6 +2,8 @@
  *
  *     workloads opens PATH SECONDS      open and close a file; one that is missing will do
  *     workloads execs PROGRAM SECONDS   start a program and wait for its end
+ *
+ * A fourth argument is a rate: so many a second, instead of as many as it can.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,10 +52,11 @@ static void exec_once(const char *program)
 
 int main(int count, char **arguments)
 {
-	int opens = count == 4 && !strcmp(arguments[1], "opens");
-	int execs = count == 4 && !strcmp(arguments[1], "execs");
+	int opens = (count == 4 || count == 5) && !strcmp(arguments[1], "opens");
+	int execs = (count == 4 || count == 5) && !strcmp(arguments[1], "execs");
+	double rate = count == 5 ? atof(arguments[4]) : 0;
 	/* Looking at the clock takes time too: once in a thousand opens. */
-	long batch = opens ? 1000 : 1, done = 0;
+	long batch = rate ? 1 : opens ? 1000 : 1, done = 0;
 	long long begun, passed, wanted;
 
 	if (!opens && !execs)
@@ -65,6 +68,8 @@ int main(int count, char **arguments)
 			(opens ? open_once : exec_once)(arguments[2]);
 		done += batch;
 		passed = now_ns() - begun;
+		if (rate && done / rate * 1e9 > passed)
+			usleep((done / rate * 1e9 - passed) / 1000);
 	} while (passed < wanted);
 	printf("%ld %lld\n", done, passed);
 	return 0;
