@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tracekit.capture import wire
 from tracekit.capture.host import Names
+from tracekit.capture.ring import Payloads
 from tracekit.schema import family_schema
 from tracekit.text import decode
 
@@ -49,18 +50,23 @@ def strings(fields: npt.NDArray[np.uint8]) -> pa.DictionaryArray:
 
 
 def _texts(fields: npt.NDArray[np.uint8]) -> pa.Array:
-    """Zero-terminated byte strings as text; what is not UTF-8 shows its bytes as escapes."""
+    """Zero-terminated byte strings in rows of one width, as text."""
     terminated = np.concatenate([fields, np.zeros((len(fields), 1), np.uint8)], axis=1) == 0
     lengths = terminated.argmax(axis=1)
-    used = np.arange(fields.shape[1]) < lengths[:, None]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    raw = pa.Array.from_buffers(
-        pa.binary(), len(fields), [None, pa.py_buffer(offsets), pa.py_buffer(fields[used].tobytes())]
-    )
+    return _text(fields[np.arange(fields.shape[1]) < lengths[:, None]], lengths)
+
+
+def _text(raw: npt.NDArray[np.uint8], lengths: npt.NDArray[Any]) -> pa.Array:
+    """Byte strings that lie one behind another, as text; what is not UTF-8 shows its bytes as escapes."""
+    binary = pa.Array.from_buffers(pa.binary(), lengths.size, [None, _offsets(lengths), pa.py_buffer(raw.tobytes())])
     try:
-        return raw.cast(pa.string())
+        return binary.cast(pa.string())
     except pa.ArrowInvalid:
-        return pa.array([decode(value) for value in raw.to_pylist()], type=pa.string())
+        return pa.array([decode(value) for value in binary.to_pylist()], type=pa.string())
+
+
+def _offsets(lengths: npt.NDArray[Any]) -> pa.Buffer:
+    return pa.py_buffer(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
 
 
 def _looked_up(values: npt.NDArray[Any], name: Callable[[int], str | None]) -> pa.DictionaryArray:
@@ -211,40 +217,80 @@ def errors(status: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     return np.where(status <= 0, status, np.where(status < _ERRNO_OF_STATUS.size, -known, -_EIO)).astype(np.int32)
 
 
-def process_batch(payloads: list[memoryview], names: Names) -> pa.RecordBatch:
-    """Process events. They are few, and their arguments vary in size: they are taken one by one."""
-    size = wire.PROCESS.itemsize
-    heads = np.frombuffer(b"".join(bytes(payload[:size]).ljust(size, b"\0") for payload in payloads), wire.PROCESS)
+def process_batch(payloads: Payloads, names: Names) -> pa.RecordBatch:
+    """Process events."""
+    heads = _pieces(payloads, 0, wire.PROCESS.itemsize).view(wire.PROCESS)[:, 0]
     is_exit = heads["event"] == wire.PROCESS_EVENTS.index("exit")
     is_failed = heads["event"] == wire.PROCESS_EVENTS.index("exec_failed")
     is_exec = is_failed | (heads["event"] == wire.PROCESS_EVENTS.index("exec"))
     status = heads["status"]
-    parts = [_path_and_arguments(*pair) for pair in zip(payloads, heads, strict=True)]
+    path_bytes = heads["path_bytes"].astype(np.int64)
     columns = _common(heads) | {
         "event": _coded(heads["event"], wire.PROCESS_EVENTS),
         "ppid": heads["ppid"],
         "uid": heads["uid"],
         "cgroup": _looked_up(heads["cgroup"], names.cgroup),
-        "path": pa.array([path for path, _ in parts], pa.string()).dictionary_encode(),
-        "argv": pa.array([arguments for _, arguments in parts], pa.list_(pa.string())),
+        "path": _path_of_each(payloads, path_bytes),
+        "argv": _arguments_of_each(payloads, path_bytes, heads["argv_bytes"].astype(np.int64)),
         "argv_bytes": _nulls_where(heads["argv_total_bytes"], ~is_exec),
         "ret": _nulls_where(_returned(status), ~is_failed),
         "start_ns": _nulls_where(heads["start_ns"].astype(np.int64), ~is_exit),
         "exit_code": _nulls_where(status >> 8 & 0xFF, ~is_exit),
         "exit_signal": _nulls_where(status & 0x7F, ~is_exit),
     }
-    return _batch("process", columns, len(payloads))
+    return _batch("process", columns, payloads.starts.size)
 
 
-def _path_and_arguments(payload: memoryview, head: np.void) -> tuple[str | None, list[str] | None]:
-    at = wire.PROCESS.itemsize
-    path = bytes(payload[at : at + head["path_bytes"]])
-    at += int(head["path_bytes"])
-    return decode(path[:-1]) if path else None, arguments(bytes(payload[at : at + head["argv_bytes"]]))
+def _pieces(payloads: Payloads, at: int, size: int) -> npt.NDArray[np.uint8]:
+    """So many bytes of each payload; zeros where one is shorter."""
+    within = np.arange(at, at + size)
+    places = np.minimum(payloads.starts[:, None] + within, max(payloads.data.size - 1, 0))
+    if not payloads.data.size:
+        return np.zeros(places.shape, np.uint8)
+    return np.where(within < payloads.lengths[:, None], payloads.data[places], np.uint8(0))
 
 
-def arguments(block: bytes) -> list[str] | None:
-    """The arguments in a block of zero-terminated strings, the last perhaps cut; None for an empty block."""
-    if not block:
-        return None
-    return [decode(argument) for argument in block.removesuffix(b"\0").split(b"\0")]
+def _gathered(
+    payloads: Payloads, at: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Of each payload the bytes from a place on, as many as there are of those wanted, one behind another; how many."""
+    sizes = np.clip(np.minimum(sizes, payloads.lengths - at), 0, None)
+    before = np.cumsum(sizes) - sizes
+    places = np.arange(sizes.sum()) + np.repeat(payloads.starts + at - before, sizes)
+    return payloads.data[places], sizes
+
+
+def _path_of_each(payloads: Payloads, path_bytes: npt.NDArray[np.int64]) -> pa.DictionaryArray:
+    """The path behind the head of each payload, without its terminator; null where there is none."""
+    raw, sizes = _gathered(payloads, np.full(path_bytes.size, wire.PROCESS.itemsize), path_bytes - 1)
+    texts = _text(raw, sizes).dictionary_encode()
+    none = path_bytes == 0
+    if not none.any():
+        return texts
+    return pa.DictionaryArray.from_arrays(pa.array(texts.indices.to_numpy(), mask=none), texts.dictionary)
+
+
+def _arguments_of_each(
+    payloads: Payloads, path_bytes: npt.NDArray[np.int64], argv_bytes: npt.NDArray[np.int64]
+) -> pa.ListArray:
+    """The arguments behind the path of each payload; null where there are none."""
+    raw, sizes = _gathered(payloads, wire.PROCESS.itemsize + path_bytes, argv_bytes)
+    return arguments(raw, sizes)
+
+
+def arguments(raw: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64]) -> pa.ListArray:
+    """Blocks of zero-terminated strings that lie one behind another, the last string of each perhaps cut, as lists.
+
+    Args:
+        raw: the blocks.
+        sizes: of each block; one of no bytes becomes null.
+    """
+    ends = np.cumsum(sizes)
+    cut = (sizes > 0) & (raw[np.maximum(ends - 1, 0)] != 0) if raw.size else np.zeros(sizes.size, np.bool_)
+    terminated = np.insert(raw, ends[cut], 0)
+    at_ends = np.flatnonzero(terminated == 0)
+    texts = _text(terminated[terminated != 0], np.diff(at_ends, prepend=-1) - 1)
+    until = np.searchsorted(at_ends, ends + np.cumsum(cut))  # strings before the end of each block
+    offsets = np.concatenate([[0], until]).astype(np.int32)
+    none = np.append(sizes == 0, False)
+    return pa.ListArray.from_arrays(pa.array(offsets, mask=none) if none.any() else pa.array(offsets), texts)

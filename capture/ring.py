@@ -9,18 +9,33 @@ import ctypes
 import mmap
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tracekit.errors import UnsupportedError
 
-_BUSY = np.uint32(1 << 31)
-_DISCARD = np.uint32(1 << 30)
-_LENGTH = np.uint32((1 << 30) - 1)
+_BUSY_BIT, _DISCARD_BIT, _LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
+_BUSY, _DISCARD = np.uint32(_BUSY_BIT), np.uint32(_DISCARD_BIT)
 _HEADER_BYTES = 8
 
 Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """Records of various sizes.
+
+    Attributes:
+        data: bytes in which they lie.
+        starts: where each begins.
+        lengths: how long each is.
+    """
+
+    data: Bytes
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
 
 
 def _load_fence() -> Callable[[], object]:
@@ -89,23 +104,22 @@ class Ring:
         kept = taken["length"] & _DISCARD == 0
         return taken["record"] if kept.all() else taken["record"][kept]
 
-    def payloads(self) -> list[memoryview]:
-        """Take all finished records of whatever size; for rings with few events, since it walks them one by one."""
-        if not self.unread():
-            return []
+    def payloads(self) -> Payloads:
+        """Take all finished records of whatever size; the walk from one header to the next is the one loop there is."""
         unread = self._unread()
         lengths = unread[: unread.size & ~3].view(np.uint32)
         at = 0
         found: list[tuple[int, int]] = []
         while at < unread.size:
-            header = lengths[at >> 2]
-            if header & _BUSY:
+            header = int(lengths[at >> 2])
+            if header & _BUSY_BIT:
                 break
-            length = int(header & _LENGTH)
-            if not header & _DISCARD:
+            length = header & _LENGTH
+            if not header & _DISCARD_BIT:
                 found.append((at + _HEADER_BYTES, length))
             at += _HEADER_BYTES + (length + 7 & ~7)
         self._fence()
-        taken = memoryview(unread[:at].tobytes())
+        data = unread[:at].copy()
         self._consume(at)
-        return [taken[start : start + length] for start, length in found]
+        places = np.array(found, np.int64).reshape(-1, 2)
+        return Payloads(data, places[:, 0], places[:, 1])

@@ -159,7 +159,7 @@ class Session:
         match name:
             case "process_ring":
                 payloads = ring.payloads()
-                return "process", decode.process_batch(payloads, self._names) if payloads else None
+                return "process", decode.process_batch(payloads, self._names) if payloads.starts.size else None
             case "block_ring":
                 records = ring.records(wire.BLOCK)
                 return "block", self._block.batch(records) if records.size else None

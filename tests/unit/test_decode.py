@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tracekit.capture import decode, wire
 from tracekit.capture.host import Names
+from tracekit.capture.ring import Payloads
 from tracekit.schema import family_schema
 from tracekit.text import decode as text
 
@@ -52,7 +53,7 @@ def test_arbitrary_records_of_long_opens(names: Names, seed: int, count: int) ->
 
 @given(payloads=st.lists(st.binary(max_size=200), max_size=20))
 def test_arbitrary_process_records(names: Names, payloads: list[bytes]) -> None:
-    check(decode.process_batch([memoryview(payload) for payload in payloads], names), "process", len(payloads))
+    check(decode.process_batch(lined_up(payloads), names), "process", len(payloads))
 
 
 @given(st.lists(st.binary(max_size=23).map(lambda raw: raw.replace(b"\0", b"")), min_size=1, max_size=50))
@@ -63,14 +64,26 @@ def test_strings_are_kept(values: list[bytes]) -> None:
     assert len(decoded.dictionary) == len(set(values))
 
 
-@given(st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\0", b"")), min_size=1, max_size=9))
-def test_arguments_are_kept(values: list[bytes]) -> None:
-    block = b"".join(value + b"\0" for value in values)
-    assert decode.arguments(block) == ([text(value) for value in values])
+def lined_up(payloads: list[bytes]) -> Payloads:
+    """Payloads as they lie in a ring, each padded to 8 bytes."""
+    data = b"".join(payload + b"\0" * (-len(payload) % 8) for payload in payloads)
+    lengths = np.array([len(payload) for payload in payloads], np.int64)
+    padded = lengths + -lengths % 8
+    return Payloads(np.frombuffer(data, np.uint8), np.cumsum(padded) - padded, lengths)
 
 
-def test_no_arguments_are_null() -> None:
-    assert decode.arguments(b"") is None
+def split(block: bytes) -> list[str] | None:
+    """Arguments of one block, the obvious way."""
+    return [text(argument) for argument in block.removesuffix(b"\0").split(b"\0")] if block else None
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([b"\0", b"a", b"\xff", "\xe9".encode()]), max_size=8).map(b"".join), max_size=9)
+)
+def test_arguments_are_kept(blocks: list[bytes]) -> None:
+    raw = np.frombuffer(b"".join(blocks), np.uint8)
+    sizes = np.array([len(block) for block in blocks], np.int64)
+    assert decode.arguments(raw, sizes).to_pylist() == [split(block) for block in blocks]
 
 
 @pytest.mark.parametrize(("status", "code"), [(0, 0), (-5, -5), (10, -5), (3, -28), (1, -95), (9, -12), (200, -5)])
@@ -144,13 +157,13 @@ def test_what_an_open_was(names: Names) -> None:
     assert (rows["mode"], rows["flags"], rows["cgroup"]) == ([0o640] * 3, [0o101] * 3, [None] * 3)
 
 
-def process(event: str, path: bytes = b"", arguments: bytes = b"", **fields: int) -> memoryview:
+def process(event: str, path: bytes = b"", arguments: bytes = b"", **fields: int) -> bytes:
     head = np.zeros(1, wire.PROCESS)
     head["event"] = wire.PROCESS_EVENTS.index(event)
     head["path_bytes"], head["argv_bytes"], head["argv_total_bytes"] = len(path), len(arguments), len(arguments)
     for name, value in fields.items():
         head[name] = value
-    return memoryview(head.tobytes() + path + arguments)
+    return head.tobytes() + path + arguments
 
 
 def test_what_a_process_did(names: Names) -> None:
@@ -161,7 +174,7 @@ def test_what_a_process_did(names: Names) -> None:
         process("exit", status=3 << 8, start_ns=77),
         process("exit", status=9, start_ns=78),
     ]
-    rows = decode.process_batch(payloads, names).to_pydict()
+    rows = decode.process_batch(lined_up(payloads), names).to_pydict()
     assert rows["event"] == ["fork", "exec", "exec_failed", "exit", "exit"]
     assert rows["pid"][:2] == [2, 2]
     assert rows["ppid"][0] == 1
