@@ -1,13 +1,9 @@
 """`tracekit record`: options to one library call, and what a person sees meanwhile."""
 
-import contextlib
 import mmap
 import signal
-import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,14 +11,12 @@ from tracekit.capture.agent import record as run
 from tracekit.capture.backend import BACKENDS
 from tracekit.capture.filters import Filters
 from tracekit.capture.options import Control, Observer, Progress, RecordOptions
+from tracekit.cli.live import LiveLine
 from tracekit.errors import TracekitError, UsageError
 from tracekit.metadata import Counters, Metadata
 from tracekit.schema import RECORDED_FAMILIES
 from tracekit.text import printable
 from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns, parse_duration, parse_size
-
-if TYPE_CHECKING:
-    from rich.live import Live
 
 _MEANING = {"process": "process starts and ends", "block": "block I/O", "open": "opens of files"}
 _MOST_RING_BYTES = 1 << 30
@@ -162,8 +156,8 @@ def record(  # noqa: PLR0913 - an argument for each option
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup ignores it
             signal.signal(number, lambda received, _: control.stop(received))
     signal.signal(signal.SIGUSR1, lambda *_: control.copy())
-    with _Screen(options) as screen:
-        return run(options, control, screen)[1]
+    with LiveLine() as line:
+        return run(options, control, _Screen(options, line))[1]
 
 
 def _ring_bytes(text: str) -> int:
@@ -175,44 +169,12 @@ def _ring_bytes(text: str) -> int:
 
 
 class _Screen(Observer):
-    """What a person sees while it records: on a terminal one line that lives, else only how it began."""
+    """What a person sees while it records: on a terminal one line that lives, else only how it began and ended."""
 
-    def __init__(self, options: RecordOptions) -> None:
-        self._options = options
-        self._live: Live | None = None
+    def __init__(self, options: RecordOptions, line: LiveLine) -> None:
+        self._options, self._line = options, line
         self._lost: dict[str, int] = {}
         self._warned_s = -float(_WARN_EVERY_S)
-
-    def __enter__(self) -> "_Screen":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._end_live_line()
-
-    def _begin_live_line(self) -> None:
-        if sys.stderr.isatty() and self._live is None:
-            self._live = _live_line()
-
-    def _end_live_line(self) -> None:
-        if self._live is not None:
-            with contextlib.suppress(OSError):
-                self._live.stop()
-            self._live = None
-
-    def _show(self, line: str) -> None:
-        if self._live is not None:
-            with contextlib.suppress(OSError):
-                self._live.update(line, refresh=True)
-
-    def _say(self, text: str) -> None:
-        """A line that stays, above the one that lives."""
-        was_alive = self._live is not None
-        self._end_live_line()
-        _say(text)
-        if was_alive:
-            self._begin_live_line()
 
     def started(self, backend: str, notes: tuple[str, ...]) -> None:
         """The probes run."""
@@ -221,26 +183,27 @@ class _Screen(Observer):
         listed = " and ".join(filter(None, [", ".join(what[:-1]), what[-1]]))
         limit = "" if options.duration_ns is None else f" for {format_ns(options.duration_ns)}"
         command = f" while {printable(options.command[0])} runs" if options.command else ""
-        _say(
+        kept = "what is recorded" if options.last_ns is None else f"the last {format_ns(options.last_ns)}"
+        self._line.say(
             f"recording {listed}{_of_whom(options.filters)}{limit}{command} ({backend} loader). "
-            f"Ctrl-C ends it and keeps {_what_is_kept(options)}."
+            f"Ctrl-C ends it and keeps {kept}."
         )
         for note in notes:
-            _say(f"note: {note}")
-        self._begin_live_line()
+            self._line.say(f"note: {note}")
+        self._line.begin()
 
     def progressed(self, progress: Progress) -> None:
         """Another half second has passed."""
         self._warn_of_losses(progress)
-        if self._live is None:
+        if not self._line.lives:
             return
         limit_ns = self._options.duration_ns
-        seconds = (progress.elapsed_ns if limit_ns is None else limit_ns - progress.elapsed_ns) // SECOND_NS
-        clock = f"{max(seconds, 0) // 3600}:{max(seconds, 0) // 60 % 60:02}:{max(seconds, 0) % 60:02}"
+        seconds = max((progress.elapsed_ns if limit_ns is None else limit_ns - progress.elapsed_ns) // SECOND_NS, 0)
+        clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
         families = "  ".join(f"{name} {format_count(count.written)}" for name, count in progress.counters.items())
         lost = sum(count.lost for count in progress.counters.values())
         passed = clock if limit_ns is None else f"{clock} left"
-        self._show(f"{passed}  {families}  lost {format_count(lost)}  {format_bytes(progress.bytes_on_disk)}")
+        self._line.show(f"{passed}  {families}  lost {format_count(lost)}  {format_bytes(progress.bytes_on_disk)}")
 
     def _warn_of_losses(self, progress: Progress) -> None:
         """Say that events are being lost, when it begins and every ten seconds while it goes on."""
@@ -252,31 +215,33 @@ class _Screen(Observer):
                 self._warned_s = time.monotonic()
                 self._lost[family] = count.lost
                 advice = _against(count, progress.ring_bytes[family])
-                self._say(f"WARNING: {format_count(lost)} {family} events were just lost: {_reasons(count)}{advice}")
+                self._line.say(
+                    f"WARNING: {format_count(lost)} {family} events were just lost: {_reasons(count)}{advice}"
+                )
 
     def ended(self, reason: str | None) -> None:
         """The recording is over."""
         if reason is not None:
-            self._say(f"ending, since {_LIMITS[reason](self._options)}.")
+            self._line.say(f"ending, since {_LIMITS[reason](self._options)}.")
 
     def writing(self, share: float) -> None:
         """So much of the trace is written."""
-        self._show(f"writing {printable(self._options.output.name)}  {_bar(share)} {share:4.0%}")
+        self._line.show_share(f"writing {printable(self._options.output.name)}", share)
 
     def written(self, path: Path, metadata: Metadata) -> None:
         """A trace is there."""
         if path == self._options.output:
-            self._end_live_line()
+            self._line.end()
         for line in _what_was_recorded(path, metadata):
-            self._say(line)
+            self._line.say(line)
 
     def not_written(self, error: TracekitError) -> None:
         """A trace on the way could not be written."""
-        self._say(f"{printable(str(error))}. The recording goes on.")
+        self._line.say(f"{printable(str(error))}. The recording goes on.")
 
     def waiting(self) -> None:
         """The command still runs."""
-        _say(f"{printable(self._options.command[0])} still runs; waiting for it to end.")
+        self._line.say(f"{printable(self._options.command[0])} still runs; waiting for it to end.")
 
 
 _LIMITS = {
@@ -292,24 +257,6 @@ def _of_whom(filters: Filters) -> str:
     said.pop("command", None)
     parts = [f"{name} {' or '.join(printable(str(value)) for value in values)}" for name, values in said.items()]
     return f" of {', '.join(parts)}" if parts else ""
-
-
-def _what_is_kept(options: RecordOptions) -> str:
-    return "what is recorded" if options.last_ns is None else f"the last {format_ns(options.last_ns)}"
-
-
-def _live_line() -> "Live":
-    from rich.console import Console
-    from rich.live import Live
-
-    live = Live("", console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True)
-    live.start()
-    return live
-
-
-def _bar(share: float) -> str:
-    full = round(share * 30)
-    return f"|{'#' * full}{' ' * (30 - full)}|"
 
 
 def _what_was_recorded(path: Path, metadata: Metadata) -> list[str]:
@@ -345,9 +292,3 @@ def _against(count: Counters, ring_bytes: int) -> str:
         return "."
     larger = format_bytes(min(4 * ring_bytes, _MOST_RING_BYTES)).replace(".0 ", "").replace("iB", "")
     return f". A larger ring helps (--ring-size {larger}), or recording less (--events, --comm, --cgroup and others)."
-
-
-def _say(text: str) -> None:
-    # The terminal may be gone; the recording is worth more than what is said of it.
-    with contextlib.suppress(OSError):
-        click.echo(f"tracekit: {text}", err=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tracekit.capture.finish import recover as run
+from tracekit.cli.live import LiveLine
 from tracekit.text import printable
 from tracekit.units import format_bytes, format_count, format_ns
 
@@ -23,15 +24,14 @@ def recover(recording: Path, output: Path | None, force: bool) -> None:
     Example:
       tracekit recover trace.parquet
     """
-    path, metadata, damaged = run(recording, output, force)
-    events = sum(count.written for count in metadata.counters.values())
-    families = ", ".join(f"{name} {format_count(count.written)}" for name, count in metadata.counters.items())
-    _say(f"recovered {format_count(events)} events of {format_ns(metadata.duration_ns)}: {families}.")
-    if damaged:
-        _say(f"note: {', '.join(damaged)} could not be read; everything before it is there.")
-    name = printable(str(path))
-    _say(f"wrote {name} ({format_bytes(path.stat().st_size)}). Next: tracekit report {name}")
-
-
-def _say(text: str) -> None:
-    click.echo(f"tracekit: {text}", err=True)
+    with LiveLine() as line:
+        line.begin()
+        path, metadata, damaged = run(recording, output, force, lambda share: line.show_share("recovering", share))
+        line.end()
+        events = sum(count.written for count in metadata.counters.values())
+        families = ", ".join(f"{name} {format_count(count.written)}" for name, count in metadata.counters.items())
+        line.say(f"recovered {format_count(events)} events of {format_ns(metadata.duration_ns)}: {families}.")
+        if damaged:
+            line.say(f"note: {', '.join(damaged)} could not be read, nor what follows in the same minute.")
+        name = printable(str(path))
+        line.say(f"wrote {name} ({format_bytes(path.stat().st_size)}). Next: tracekit report {name}")
