@@ -17,7 +17,7 @@ from tracekit.capture.filters import Filters, Selection
 from tracekit.capture.journal import JournalReader, JournalWriter, Keep, check_leftover
 from tracekit.capture.loading import Attached, Plan, find_out
 from tracekit.capture.options import Control, Observer, Progress, RecordOptions
-from tracekit.capture.probes import ring_bytes
+from tracekit.capture.probes import open_calls, ring_bytes
 from tracekit.capture.session import Session
 from tracekit.errors import TracekitError, UsageError
 from tracekit.files import check_output, journal_path, remove_temporaries
@@ -91,6 +91,7 @@ def _attach(
     plan = Plan(
         tuple(facts.probes),
         ring_bytes(options.families, host.memory_bytes(), os.cpu_count() or 1, options.ring_bytes),
+        {"open_calls": open_calls(host.threads())},
         selection.config,
         selection.make_maps(),
     )

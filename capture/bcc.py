@@ -46,7 +46,7 @@ def attach(facts: KernelFacts, plan: Plan) -> Attached:
     source = _flattened(*(f"{family}.bpf.c" for family in plan.programs))
     with contextlib.ExitStack() as undo:
         recorded = [family for family in plan.programs if family in RINGS]
-        sizes = plan.ring_bytes | {f"{family}_counters": kernel.possible_cpus() for family in recorded}
+        sizes = plan.ring_bytes | plan.entries | {f"{family}_counters": kernel.possible_cpus() for family in recorded}
         maps = dict(plan.maps)
         for kind, name, key_bytes, value_bytes, entries, flags in _MAP.findall(source):
             if name in maps:

@@ -133,15 +133,13 @@ class _Object:
 
     def load(self, facts: KernelFacts, plan: Plan) -> None:
         """Size the maps, choose the programs that this kernel has a place for, and load them."""
-        sizes = {name: plan.ring_bytes[name] for name in self.rings}
-        if self.rings:
-            sizes[f"{self.family}_counters"] = kernel.possible_cpus()
+        sizes = plan.ring_bytes | plan.entries | {f"{self.family}_counters": kernel.possible_cpus()}
         for name, entries in sizes.items():
-            self._library.check(f"sizing {name}", "bpf_map__set_max_entries", self._find(name), entries)
+            if found := self._look_for(name):
+                self._library.check(f"sizing {name}", "bpf_map__set_max_entries", found, entries)
         for name, descriptor in plan.maps.items():
-            shared = self._library.call("bpf_object__find_map_by_name", self._object, name.encode())
-            if shared:
-                self._library.check(f"sharing {name}", "bpf_map__reuse_fd", shared, descriptor)
+            if found := self._look_for(name):
+                self._library.check(f"sharing {name}", "bpf_map__reuse_fd", found, descriptor)
         values = np.zeros(1, wire.CONFIG)
         for name, value in (facts.config | plan.config).items():
             values[name] = value
@@ -166,6 +164,10 @@ class _Object:
         doing = f"attaching to {probe.target}"
         link = self._library.check(doing, function, self._programs[probe.function], *names)
         return partial(self._library.call, "bpf_link__destroy", link)
+
+    def _look_for(self, name: str) -> Any:
+        """The map of that name; None if these programs have none."""
+        return self._library.call("bpf_object__find_map_by_name", self._object, name.encode())
 
     def _find(self, name: str) -> Any:
         return self._library.check(f"finding {name}", "bpf_object__find_map_by_name", self._object, name.encode())

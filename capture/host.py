@@ -119,6 +119,11 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def threads() -> int:
+    """How many threads there are on this machine now."""
+    return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+
+
 def facts() -> dict[str, Any]:
     """The fields of the footer that describe the machine."""
     return {

@@ -60,11 +60,13 @@ class Plan:
         programs: the families of programs, in the order of attaching.
         ring_bytes: size of each ring, by name.
         config: fields of struct tk_config: what the programs are told of what is wanted.
+        entries: how many entries a map has, by name, where that is not as its source says.
         maps: descriptors of maps that programs of several families share, by name; stay the caller's.
     """
 
     programs: tuple[str, ...]
     ring_bytes: dict[str, int]
+    entries: dict[str, int] = field(default_factory=dict)
     config: dict[str, int] = field(default_factory=dict)
     maps: dict[str, int] = field(default_factory=dict)
 

@@ -81,6 +81,12 @@ RINGS: dict[str, tuple[Ring, ...]] = {
 _SHARES = sum(ring.share for rings in RINGS.values() for ring in rings)
 _LEAST_SHARE, _MOST_SHARE, _SHARE_A_CPU = 256 << 10, 32 << 20, 4 << 20
 _PART_OF_MEMORY = 64
+_LEAST_OPEN_CALLS, _MOST_OPEN_CALLS = 1 << 15, 1 << 20
+
+
+def open_calls(threads: int) -> int:
+    """Entries of the map that has one for each thread that opens something: room for many more than there are now."""
+    return min(max(1 << (4 * threads).bit_length(), _LEAST_OPEN_CALLS), _MOST_OPEN_CALLS)
 
 
 def ring_bytes(families: tuple[str, ...], memory_bytes: int, cpus: int, each: int | None = None) -> dict[str, int]:
