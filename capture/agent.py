@@ -290,6 +290,8 @@ def _finish(options: RecordOptions, observer: Observer) -> Metadata:
 
 
 def _interrupted(output: Path, error: Exception) -> TracekitError:
+    if not os.path.lexists(journal_path(output)):
+        return TracekitError(f"recording ended early: the folder {output.absolute().parent} was moved or deleted")
     return TracekitError(
         f"recording ended early: {_reason(error)}; what was recorded is kept in {journal_path(output)}: "
         f"when that is mended, type 'tracekit recover {output}'"

@@ -1,5 +1,6 @@
 """From journal to trace: at the end of a recording, while it runs, or later if its recorder was killed."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.capture.journal import JournalReader
-from tracekit.errors import TraceError, UsageError
-from tracekit.files import check_output, journal_path, putting, remove_temporaries
+from tracekit.errors import TraceError, TracekitError, UsageError
+from tracekit.files import check_output, journal_path, putting, remove_discarded, remove_temporaries
 from tracekit.metadata import Counters, Metadata
 from tracekit.schema import FAMILIES
+from tracekit.trace import open_trace
 from tracekit.units import SECOND_NS
 from tracekit.writer import TraceWriter
 
@@ -214,10 +216,11 @@ def _footer(
 
 
 def give_to_caller_of_sudo(path: Path) -> None:
-    """The file belongs to who called sudo, not to root."""
-    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
-    if os.geteuid() == 0 and user and group:
-        os.chown(path, int(user), int(group), follow_symlinks=False)
+    """The file belongs to who called sudo, not to root; where that cannot be, it is root's."""
+    user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if os.geteuid() == 0 and user.isdecimal() and group.isdecimal():
+        with contextlib.suppress(OSError):
+            os.chown(path, int(user), int(group))
 
 
 def recover(
@@ -245,13 +248,29 @@ def recover(
     if name.startswith(".") and name.endswith(".journal"):
         recording = recording.with_name(name.removeprefix(".").removesuffix(".journal"))
     output = output or recording
-    journal = JournalReader(journal_path(recording))
     try:
-        check_output(output, force)
-        remove_temporaries(output)
-        metadata = write_trace(journal, output, complete=False, force=force, on_progress=on_progress)
+        journal = JournalReader(journal_path(recording))
+    except UsageError:
+        remove_discarded(recording)
+        raise
+    try:
+        metadata = _written_already(journal, output)
+        if metadata is None:
+            check_output(output, force)
+            remove_temporaries(output)
+            metadata = write_trace(journal, output, complete=False, force=force, on_progress=on_progress)
         remove_temporaries(recording)
         journal.remove()
     finally:
         journal.close()
     return output, metadata, tuple(dict.fromkeys(journal.damaged))
+
+
+def _written_already(journal: JournalReader, output: Path) -> Metadata | None:
+    """The footer of the output if it is the trace of this very journal: who wrote it was killed before the rest."""
+    try:
+        metadata = open_trace(output).metadata
+    except TracekitError:
+        return None
+    began = journal.start.clock.anchors[0]
+    return metadata if began in metadata.clock.anchors[:1] else None

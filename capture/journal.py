@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tracekit.errors import TraceError, TracekitError, UsageError
-from tracekit.files import journal_path
+from tracekit.files import journal_path, remove_folder
 from tracekit.metadata import Anchor, Counters, Metadata
 from tracekit.schema import FAMILIES, family_schema
 
@@ -227,8 +227,11 @@ class JournalWriter:
     def _throw_away_old(self) -> None:
         folder = _open_folder(self.path)
         try:
-            os.close(_lock(folder, self.path))
-            shutil.rmtree(self.path)
+            lock = _lock(folder, self.path)
+            try:
+                remove_folder(self.path)
+            finally:
+                os.close(lock)
         finally:
             os.close(folder)
 
@@ -462,7 +465,8 @@ class JournalReader:
         if not starts:
             self.close()
             raise TraceError(
-                f"{path} breaks off before the first events, or is damaged from its beginning: nothing can be recovered"
+                f"{path} breaks off before the first events, or is damaged from its beginning: nothing can be "
+                "recovered, so remove it"
             )
         self.start = self._segments[0].start or self._reconstructed(starts[0])
 
@@ -492,8 +496,8 @@ class JournalReader:
 
     def remove(self) -> None:
         """The journal has become a trace."""
+        remove_folder(self.path)
         self.close()
-        shutil.rmtree(self.path)
 
     def close(self) -> None:
         """Let others have the journal. May be called again."""

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import glob
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,9 +42,10 @@ def check_output(path: Path, force: bool = False) -> None:
 
 @contextlib.contextmanager
 def putting(path: Path, force: bool = False) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; on success synced and renamed to it, on failure removed.
+    """A file beside `path` to write to; on success synced and renamed to `path`, on failure removed.
 
-    The file is readable by its owner only: arguments and paths hold secrets.
+    It is readable by its owner only: arguments and paths hold secrets. The name that is given leads to the very file
+    that was made, whatever another user who may write to the folder puts in its place meanwhile.
 
     Args:
         path: the name in the end.
@@ -53,11 +55,10 @@ def putting(path: Path, force: bool = False) -> Iterator[Path]:
         FileExistsError: a file with that name has come meanwhile, and `force` is not given.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        yield Path(f"/proc/self/fd/{descriptor}")
+        os.fsync(descriptor)
         if force:
             temporary.replace(path)
         else:
@@ -65,6 +66,8 @@ def putting(path: Path, force: bool = False) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(descriptor)
     sync_folder(path.absolute().parent)
 
 
@@ -85,8 +88,27 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
 def remove_temporaries(path: Path) -> None:
     """Remove what writers of `path` left that were killed; the caller knows that none is at work."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with contextlib.suppress(OSError):
-            left.unlink()
+        if not left.is_dir() or left.is_symlink():
+            with contextlib.suppress(OSError):
+                left.unlink()
+    remove_discarded(path)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, and in one step from its name: none is ever met half empty."""
+    discarded = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    try:
+        folder.rename(discarded)
+    except OSError:  # something has that name
+        shutil.rmtree(folder)
+    else:
+        shutil.rmtree(discarded, ignore_errors=True)
+
+
+def remove_discarded(path: Path) -> None:
+    """Remove what is left of journals of `path` whose removal was cut short."""
+    for left in path.parent.glob(f"{glob.escape(journal_path(path).name)}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

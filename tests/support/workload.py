@@ -7,6 +7,7 @@ import platform
 import signal
 import sys
 import threading
+import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 X86 = platform.machine() == "x86_64"
@@ -129,6 +130,22 @@ def many_paths(count: str) -> None:
     """Fail to open so many different paths."""
     for number in range(int(count)):
         LIBC.open(f"/nonexistent/{number * 2654435761 % 2**32:x}/{number}".encode(), os.O_RDONLY)
+
+
+def numbered(pattern: str, count: str, turns: str = "1", pause_s: str = "0") -> None:
+    """Fail to open so many paths, a pattern with the number in it, in each of some turns; after each comes a pause."""
+    for turn in range(int(turns)):
+        for number in range(turn * int(count), (turn + 1) * int(count)):
+            LIBC.open(pattern.format(number).encode(), os.O_RDONLY)
+        time.sleep(float(pause_s))
+
+
+def fill(file: str, left: str) -> None:
+    """Fill the disk that a new file is on, but for so many bytes."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    disk = os.fstatvfs(descriptor)
+    os.posix_fallocate(descriptor, 0, disk.f_bavail * disk.f_frsize - int(left))
+    os.close(descriptor)
 
 
 def direct(device: str, count: str) -> None:

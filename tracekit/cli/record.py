@@ -19,6 +19,7 @@ from tracekit.text import printable
 from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns, parse_duration, parse_size
 
 _MEANING = {"process": "process starts and ends", "block": "block I/O", "open": "opens of files"}
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MOST_RING_BYTES = 1 << 30
 _WARN_EVERY_S = 10
 
@@ -152,12 +153,15 @@ def record(  # noqa: PLR0913 - an argument for each option
         give_up_privileges=True,
     )
     control = Control()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup ignores it
             signal.signal(number, lambda received, _: control.stop(received))
     signal.signal(signal.SIGUSR1, lambda *_: control.copy())
     with LiveLine() as line:
-        return run(options, control, _Screen(options, line))[1]
+        _, code = run(options, control, _Screen(options, line))
+    for number in _ENDING:  # it has ended: one more Ctrl-C should not make it look as if it had failed
+        signal.signal(number, signal.SIG_IGN)
+    return code
 
 
 def _ring_bytes(text: str) -> int:
