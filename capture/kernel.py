@@ -176,7 +176,9 @@ def tracefs() -> tuple[Path, bool]:
             if (folder / "events").is_dir():
                 return folder, False
         except PermissionError:
-            raise UnsupportedError(f"{folder} cannot be read: recording needs root, so run it with sudo") from None
+            raise UnsupportedError(
+                f"{folder} cannot be read: record as root, with sudo, or only what needs no tracefs, with --events block"
+            ) from None
     if _libc.mount(b"tracefs", str(TRACEFS).encode(), b"tracefs", 0, None) != 0:
         reason = os.strerror(ctypes.get_errno())
         raise UnsupportedError(
