@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.capture.journal import JournalReader
+from tracekit.capture.journal import ANCHOR_EVERY_NS, JournalReader
 from tracekit.errors import TraceError, TracekitError, UsageError
 from tracekit.files import check_output, journal_path, putting, remove_discarded, remove_temporaries
 from tracekit.metadata import Counters, Metadata
@@ -20,7 +20,6 @@ from tracekit.trace import open_trace
 from tracekit.units import SECOND_NS
 from tracekit.writer import TraceWriter
 
-ANCHOR_EVERY_NS = 60 * SECOND_NS
 # Rows of a batch that are older than all before it by more than this (calls that took long) are set aside.
 _LATE_NS = 5 * SECOND_NS
 _END_OF_TIME = np.iinfo(np.int64).max

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +26,14 @@ from tracekit.errors import TraceError, TracekitError, UsageError
 from tracekit.files import journal_path, remove_folder
 from tracekit.metadata import Anchor, Counters, Metadata
 from tracekit.schema import FAMILIES, family_schema
+from tracekit.units import SECOND_NS
 
 #: The stream of the processes that ran already when a segment began.
 RUNNING = "running"
 _SCHEMAS = {family: family_schema(family) for family in FAMILIES} | {RUNNING: family_schema("process")}
+
+#: A trace has its clocks so often.
+ANCHOR_EVERY_NS = 60 * SECOND_NS
 
 #: The clocks and the counters as they were at one moment.
 Progress = tuple[Anchor, dict[str, Counters]]
@@ -213,6 +218,8 @@ class JournalWriter:
         self._pending: dict[str, list[pa.RecordBatch]] = {name: [] for name in (RUNNING, *FAMILIES)}
         self._older: list[tuple[int, int, int]] = []  # of each its number, size, and when it ended
         self._retired: list[_SegmentWriter] = []  # those of them that are still to be synced and closed
+        self._forgotten_bytes = 0
+        self._syncing = threading.Lock()
         self._folder = self._lock = -1
         self.path.mkdir(mode=0o700)
         try:
@@ -280,11 +287,22 @@ class JournalWriter:
         self._older.append((old.number, old.size(), anchor.boot_ns))
         self._retired.append(old)
         while self._older and keep is not None and self._may_forget(anchor.boot_ns, keep):
-            number, _, _ = self._older.pop(0)
+            number, size, _ = self._older.pop(0)
+            self._forgotten_bytes += size
             # The account first: a segment without one is passed over.
             for name in (f"{number:08}.account", *(_file_name(number, stream) for stream in _SCHEMAS)):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._folder)
+        self._close_forgotten()
+
+    def _close_forgotten(self) -> None:
+        """What is gone needs no sync; a sync that is at work closes all that is left."""
+        if self._syncing.acquire(blocking=False):
+            oldest = min((number for number, _, _ in self._older), default=self._segment.number)
+            for gone in [segment for segment in self._retired if segment.number < oldest]:
+                self._retired.remove(gone)
+                gone.close()
+            self._syncing.release()
 
     def _may_forget(self, now_ns: int, keep: Keep) -> bool:
         """Whether the oldest segment lies behind what is kept, or takes too much room."""
@@ -305,6 +323,10 @@ class JournalWriter:
         """Bytes on disk so far."""
         return self._segment.size() + sum(size for _, size, _ in self._older)
 
+    def written(self) -> int:
+        """Bytes written so far, with those of segments that are gone."""
+        return self.size() + self._forgotten_bytes
+
     def free_bytes(self) -> int:
         """Bytes that the disk has left for whoever writes the journal."""
         free = os.fstatvfs(self._folder)
@@ -312,11 +334,12 @@ class JournalWriter:
 
     def sync(self) -> None:
         """Make what was flushed survive a power cut. May run beside `append` and `flush`, in another thread."""
-        self._segment.sync()
-        while self._retired:
-            old = self._retired.pop()
-            old.sync()
-            old.close()
+        with self._syncing:
+            self._segment.sync()
+            while self._retired:
+                old = self._retired.pop()
+                old.sync()
+                old.close()
 
     def close(self) -> None:
         """Let go of the journal, which stays. May be called again."""
@@ -358,12 +381,18 @@ class _SegmentReader:
             try:
                 raw = json.loads(line)
                 counters = {family: Counters(**values) for family, values in raw["counters"].items()}
-                self.progress.append((Anchor(raw["boot_ns"], raw["realtime_ns"]), counters))
+                self._keep((Anchor(raw["boot_ns"], raw["realtime_ns"]), counters))
                 for name, (size, checksum) in raw["streams"].items():
                     marks[name].append((int(size), int(checksum)))
             except (ValueError, KeyError, TypeError, AttributeError):
                 self._complain("a line of the account")
         self._streams = {name: self._whole(folder, name, marks[name]) for name in _SCHEMAS if marks[name]}
+
+    def _keep(self, line: Progress) -> None:
+        """Of the clocks and counters one of each minute, and the last: days of them would fill the memory."""
+        if len(self.progress) > 1 and self.progress[-1][0].boot_ns - self.progress[-2][0].boot_ns < ANCHOR_EVERY_NS:
+            self.progress.pop()
+        self.progress.append(line)
 
     def _complain(self, what: str) -> None:
         self.damaged.append(f"{what} in segment {self.number + 1}")

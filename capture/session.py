@@ -209,9 +209,9 @@ class Session:
         self._note_missed_runs()
         self._note_losses()
         self.journal.flush(at or host.anchor(), self.counters())
-        size = self.journal.size()
-        if abs(size - self._synced_bytes) >= _SYNC_EVERY_BYTES and (self._sync is None or self._sync.done()):
-            self._synced_bytes = size
+        written = self.journal.written()
+        if written - self._synced_bytes >= _SYNC_EVERY_BYTES and (self._sync is None or self._sync.done()):
+            self._synced_bytes = written
             if self._sync is not None:
                 self._sync.result()
             self._sync = self._syncing.submit(self.journal.sync)
