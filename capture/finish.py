@@ -174,12 +174,21 @@ def _counted(journal: JournalReader) -> dict[str, Counters]:
     """What became of the events between the beginning of the oldest segment and the last flush."""
     _, last = journal.progress()[-1]
     first = journal.start.counters
-    counted = {family: counts - first.get(family, Counters()) for family, counts in last.items()}
+    # What a ring held in those moments had been seen, and was written later.
+    counted = {
+        family: (_settled(counts) if journal.goes_on else counts) - _settled(first.get(family, Counters()))
+        for family, counts in last.items()
+    }
     if "process" in counted:
         listed = journal.running()
         counts = counted["process"]
         counted["process"] = replace(counts, seen=counts.seen + listed, written=counts.written + listed)
     return counted
+
+
+def _settled(counts: Counters) -> Counters:
+    """Counters without the events that were still on their way."""
+    return replace(counts, seen=counts.filtered + counts.written + counts.lost)
 
 
 def _footer(

@@ -468,6 +468,7 @@ class JournalReader:
     Attributes:
         start: the footer as it was when the oldest segment began.
         damaged: what could not be read.
+        goes_on: whether the recording does.
 
     Raises:
         UsageError: there is no journal, or its recorder still runs.
@@ -476,6 +477,7 @@ class JournalReader:
 
     def __init__(self, path: Path, beside_recorder: bool = False) -> None:
         self.path = path
+        self.goes_on = beside_recorder
         folder = _open_folder(path)
         self._lock = -1
         try:

@@ -128,7 +128,7 @@ class Session:
             name: ring for name, ring in self._rings.items() if everything or ring.unread() >= ring.size // _FILLED
         }
         taken = [self._take(name, ring) for name, ring in rings.items()]
-        if self._max_events is not None:
+        if self._max_events is not None and not self.full:
             self._end_when_full([batch for _, batch in taken if batch is not None])
         for family, batch in taken:
             self._keep(family, batch)

@@ -132,6 +132,23 @@ def many_paths(count: str) -> None:
         LIBC.open(f"/nonexistent/{number * 2654435761 % 2**32:x}/{number}".encode(), os.O_RDONLY)
 
 
+def storm(kind: str, count: str, device: str = "") -> None:
+    """Called tk-storm only while it does something so many times: opens, forks (an end each), or direct reads."""
+    page = mmap.mmap(-1, 4096)
+    disk = os.open(device, os.O_RDONLY | os.O_DIRECT) if device else -1
+    LIBC.prctl(15, b"tk-storm")  # PR_SET_NAME
+    for number in range(int(count)):
+        if kind == "open":
+            LIBC.open(b"/none/storm", os.O_RDONLY)
+        elif kind == "block":
+            assert os.preadv(disk, [page], number % 512 * 65536) == 4096
+        elif LIBC.fork() == 0:
+            LIBC._exit(0)
+        else:
+            os.wait()
+    LIBC.prctl(15, b"tk-calm")
+
+
 def numbered(pattern: str, count: str, turns: str = "1", pause_s: str = "0") -> None:
     """Fail to open so many paths, a pattern with the number in it, in each of some turns; after each comes a pause."""
     for turn in range(int(turns)):
