@@ -53,12 +53,15 @@ def putting(path: Path, force: bool = False) -> Iterator[Path]:
 
     Raises:
         FileExistsError: a file with that name has come meanwhile, and `force` is not given.
+        OSError: the file cannot be made, or was replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         yield Path(f"/proc/self/fd/{descriptor}")
         os.fsync(descriptor)
+        if not os.path.samestat(os.lstat(temporary), os.fstat(descriptor)):
+            raise OSError(errno.ESTALE, f"another user has replaced {temporary}")
         if force:
             temporary.replace(path)
         else:
