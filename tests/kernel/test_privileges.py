@@ -256,11 +256,16 @@ def test_a_link_that_replaces_the_temporary_file(tmp_path: Path) -> None:
     """Whoever may write to the folder may rename what is in it; what is written does not go there."""
     output, target = tmp_path / "t.parquet", tmp_path / "target"
     target.write_text("precious")
-    with pytest.raises(OSError, match="another user has replaced"), putting(output, force=True) as temporary:
-        (made,) = tmp_path.glob(".t.parquet.*.tmp")
-        made.unlink()
-        made.symlink_to(target)
-        temporary.write_bytes(b"a trace")
+
+    def write_and_be_robbed() -> None:
+        with putting(output, force=True) as temporary:
+            (made,) = tmp_path.glob(".t.parquet.*.tmp")
+            made.unlink()
+            made.symlink_to(target)
+            temporary.write_bytes(b"a trace")
+
+    with pytest.raises(OSError, match="another user has replaced"):
+        write_and_be_robbed()
     assert target.read_text() == "precious"
     assert not os.path.lexists(output)
 
