@@ -177,7 +177,7 @@ def tracefs() -> tuple[Path, bool]:
                 return folder, False
         except PermissionError:
             raise UnsupportedError(
-                f"{folder} cannot be read: record as root, with sudo, or only what needs no tracefs, with --events block"
+                f"{folder} cannot be read: record as root, with sudo, or what needs no tracefs, with --events block"
             ) from None
     if _libc.mount(b"tracefs", str(TRACEFS).encode(), b"tracefs", 0, None) != 0:
         reason = os.strerror(ctypes.get_errno())
