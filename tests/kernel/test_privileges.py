@@ -215,7 +215,9 @@ def test_a_link_at_the_journals_name(tmp_path: Path, there: bool, force: bool) -
     journal_path(output).symlink_to(target)
     options = ("--force",) if force else ()
     for command in ("record", "recover"):
-        arguments = ["record", "-d", "1", "-o", output] if command == "record" else ["recover", output]
+        arguments: list[str | Path] = (
+            ["record", "-d", "1", "-o", output] if command == "record" else ["recover", output]
+        )
         done = run(*TRACEKIT, *arguments, *options)
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -258,7 +258,7 @@ def test_two_recorders_record_the_same(tmp_path: Path) -> None:
 def test_of_two_recorders_of_one_trace_one_records(tmp_path: Path) -> None:
     """Started at once, so that either may be first."""
     output = tmp_path / "t.parquet"
-    command = [*TRACEKIT, "record", "-d", "1.5", "-o", output]
+    command: list[str | Path] = [*TRACEKIT, "record", "-d", "1.5", "-o", output]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = {process.communicate(timeout=DEADLINE_S)[1]: process.returncode for process in both}
     assert sorted(said.values())[0] == 0
