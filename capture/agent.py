@@ -5,6 +5,7 @@ import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -62,11 +63,11 @@ def record(
         try:
             with Session(attached, operations, journal, began.boot_ns, options.max_events) as session:
                 observer.started(attached.backend, notes)
-                session.list_running(selection.running(began.boot_ns))
                 with selection.starting_command():
                     command = _start(options.command, journal)
                 if options.give_up_privileges:
                     _give_up_privileges(options, attached)
+                session.list_running(partial(selection.running, began.boot_ns))
                 try:
                     _Recording(options, session, selection, command, control, observer).run()
                 except BaseException:
@@ -160,10 +161,11 @@ def _start(arguments: tuple[str, ...], journal: JournalWriter) -> Command:
 def _give_up_privileges(options: RecordOptions, attached: Attached) -> None:
     """What still needs a privilege: names of cgroups, and the trace, which may belong in the folder of another user."""
     keep = ["dac_read_search"]
-    if options.output.absolute().parent.stat().st_uid != os.geteuid():
+    folder = options.output.absolute().parent.stat()
+    if folder.st_uid != os.geteuid() or folder.st_mode & 0o300 != 0o300:
         keep += ["dac_override", "fowner"]
     if "SUDO_UID" in os.environ:
-        keep += ["chown"]
+        keep += ["chown", "fowner"]
     if options.command:
         keep += ["kill"]
     program = next(iter(attached.programs.values()))[0]
@@ -190,7 +192,8 @@ class _Recording:
         if options.last_ns is not None:
             self._segment_ns = min(_SEGMENT_NS, options.last_ns // _SEGMENTS_HELD)
         self._copies = 0
-        self._copying: Future[None] | None = None
+        self._copying: Future[Metadata] | None = None
+        self._copy_path = options.output
         self._copier = ThreadPoolExecutor(1, "copy")
 
     def run(self) -> None:
@@ -210,6 +213,7 @@ class _Recording:
         self._session.end()
         self._observer.ended(reason)
         self._copier.shutdown()
+        self._tell_of_copy()
 
     def _is_over(self) -> bool:
         if self._command.ended():
@@ -227,9 +231,7 @@ class _Recording:
             last_ns, max_bytes = self._options.last_ns, self._options.max_bytes
             keep = None if last_ns is None else Keep(last_ns, max_bytes)
             session.begin_segment(keep, self._selection.running)
-        if self._control.copies > self._copies:
-            self._copies = self._control.copies
-            self._copy()
+        self._copy()
         self._observer.progressed(
             Progress(now_ns - self._began_ns, session.counters(), journal.size(), session.ring_bytes)
         )
@@ -250,26 +252,42 @@ class _Recording:
         return None
 
     def _copy(self) -> None:
-        """Write a trace of what there is, in another thread; one at a time."""
-        if self._copying is not None and not self._copying.done():
+        """If that is asked for, write a trace of what there is, in another thread; one at a time."""
+        if self._copying is not None and self._copying.done():
+            self._tell_of_copy()
+        if self._copying is None and self._control.copies > self._copies:
+            self._copies = self._control.copies
+            output = self._options.output
+            self._copy_path = output.with_name(f"{output.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}{output.suffix}")
+            self._copying = self._copier.submit(_write_copy, self._session.journal.path, self._copy_path)
+        # What is being read is not forgotten.
+        self._session.journal.held = self._copying is not None
+
+    def _tell_of_copy(self) -> None:
+        """Say what has become of it."""
+        if self._copying is None:
             return
-        output = self._options.output
-        path = output.with_name(f"{output.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}{output.suffix}")
-        reader = JournalReader(self._session.journal.path, beside_recorder=True)
-        self._copying = self._copier.submit(self._write_copy, reader, path)
-
-    def _write_copy(self, reader: JournalReader, path: Path) -> None:
-        from tracekit.capture.finish import write_trace
-
+        copying, self._copying = self._copying, None
         try:
-            check_output(path)
-            metadata = write_trace(reader, path, complete=True)
+            metadata = copying.result()
         except TracekitError as error:
             self._observer.not_written(error)
         except (OSError, pa.ArrowException) as error:
-            self._observer.not_written(TracekitError(f"{path} cannot be written: {_reason(error)}"))
+            self._observer.not_written(TracekitError(f"{self._copy_path} cannot be written: {_reason(error)}"))
         else:
-            self._observer.written(path, metadata)
+            self._observer.written(self._copy_path, metadata)
+
+
+def _write_copy(journal: Path, path: Path) -> Metadata:
+    """A trace of what a journal holds, while it is being filled."""
+    from tracekit.capture.finish import write_trace
+
+    reader = JournalReader(journal, beside_recorder=True)
+    try:
+        check_output(path)
+        return write_trace(reader, path, complete=True)
+    finally:
+        reader.close()
 
 
 def _finish(options: RecordOptions, observer: Observer) -> Metadata:
@@ -277,15 +295,18 @@ def _finish(options: RecordOptions, observer: Observer) -> Metadata:
     # Here, since it is what takes longest to import, and recording should begin at once.
     from tracekit.capture.finish import write_trace
 
-    reader = JournalReader(journal_path(options.output))
     try:
-        remove_temporaries(options.output)
-        metadata = write_trace(reader, options.output, complete=True, force=options.force, on_progress=observer.writing)
-        reader.remove()
+        reader = JournalReader(journal_path(options.output))
+        try:
+            remove_temporaries(options.output)
+            metadata = write_trace(
+                reader, options.output, complete=True, force=options.force, on_progress=observer.writing
+            )
+            reader.remove()
+        finally:
+            reader.close()
     except (OSError, pa.ArrowException) as error:
         raise _interrupted(options.output, error) from error
-    finally:
-        reader.close()
     return metadata
 
 

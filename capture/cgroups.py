@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import re
 import struct
@@ -127,7 +128,7 @@ class Names:
         handle = ctypes.create_string_buffer(struct.pack("=IiQ", 8, _FILEID_KERNFS, identity))
         descriptor = self._libc.open_by_handle_at(self._descriptor, handle, os.O_PATH)
         if descriptor < 0:
-            return self._looked_for(identity)
+            return self._looked_for(identity) if ctypes.get_errno() == errno.EPERM else None
         try:
             where = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         finally:

@@ -80,8 +80,7 @@ class Selection:
         self._filters = filters
         self.trees = bool(filters.trees or filters.command)
         for pid in (*filters.pids, *filters.trees):
-            if not Path(f"/proc/{pid}").is_dir():
-                raise UsageError(f"there is no process {pid}")
+            _check_process(pid)
         self._comms = [decode(_comm(name)) for name in filters.comms]
         self._uids = [_uid(user) for user in filters.uids]
         self._cgroups = [cgroups.find(name, btf) for name in filters.cgroups]
@@ -117,13 +116,14 @@ class Selection:
     def follow(self) -> None:
         """Put the descendants of the trees' roots into their map; the programs that see new ones are attached."""
         known = set(self._filters.trees)
-        while known:
-            found = {pid for pid, parent in _parents().items() if parent in known} - known
-            if not found:
-                break
+        found = known
+        while found:  # what was started while we looked is seen at the next look
+            parents, found = _parents(), set()
+            while more := {pid for pid, parent in parents.items() if parent in known} - known:
+                known |= more
+                found |= more
             for pid in found:
                 kernel.put(self._maps["filter_tree"], struct.pack("=i", pid), b"\1")
-            known |= found
 
     @contextlib.contextmanager
     def starting_command(self) -> Iterator[None]:
@@ -159,11 +159,18 @@ class Selection:
             line.add(pid)
         return (
             (not filters.pids or row["pid"] in filters.pids)
-            and (not self.trees or not line.isdisjoint(filters.trees))
+            and (not self.trees or self._is_in_tree(row["pid"], line))
             and (not filters.comms or row["comm"] in self._comms)
             and (not filters.uids or row["uid"] in self._uids)
             and (not filters.cgroups or any(cgroup.has(row["pid"]) for cgroup in self._cgroups))
         )
+
+    def _is_in_tree(self, pid: int, line: set[int]) -> bool:
+        """By the map, which also knows whose parents are gone; else by the process and those that led to it."""
+        try:
+            return kernel.holds(self._maps["filter_tree"], struct.pack("=i", pid), 1)
+        except OSError:
+            return not line.isdisjoint(self._filters.trees)
 
     def close(self) -> None:
         """Let go of the maps; the programs keep theirs."""
@@ -177,6 +184,16 @@ def _comm(name: str) -> bytes:
     if not raw:
         raise UsageError("a command name is empty")
     return raw
+
+
+def _check_process(pid: int) -> None:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        raise UsageError(f"there is no process {pid}") from None
+    process = int(status.split("\nTgid:")[1].split()[0])
+    if process != pid:
+        raise UsageError(f"{pid} is a thread of the process {process}: name that")
 
 
 def _uid(user: str) -> int:
@@ -199,9 +216,10 @@ def _dev(name: str) -> int:
     if (folder / "partition").exists():
         whole = folder.resolve().parent.name
         raise UsageError(f"{disk} is a partition: requests go to the whole disk, so name {whole}")
-    below = sorted(other.name for other in (folder / "slaves").glob("*"))
-    if below and not (folder / "mq").is_dir():
-        raise UnsupportedError(f"{disk} has no requests of its own: name what is below it: {', '.join(below)}")
+    if not (folder / "mq").is_dir():
+        below = ", ".join(sorted(other.name for other in (folder / "slaves").glob("*")))
+        advice = f"name what is below it: {below}" if below else "its I/O cannot be recorded"
+        raise UnsupportedError(f"{disk} has no requests of its own: {advice}")
     major, minor = (int(part) for part in (folder / "dev").read_text().split(":"))
     return major << 20 | minor
 

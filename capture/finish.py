@@ -280,5 +280,6 @@ def _written_already(journal: JournalReader, output: Path) -> Metadata | None:
         metadata = open_trace(output).metadata
     except TracekitError:
         return None
-    began = journal.start.clock.anchors[0]
-    return metadata if began in metadata.clock.anchors[:1] else None
+    ends = [journal.start.clock.anchors[0], journal.progress()[-1][0]]
+    anchors = metadata.clock.anchors
+    return metadata if anchors and ends == [anchors[0], anchors[-1]] else None

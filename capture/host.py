@@ -15,6 +15,8 @@ from tracekit.schema import family_schema
 from tracekit.text import decode
 
 _SYS_BLOCK = Path("/sys/block")
+# Containers come and go for days.
+_MOST_CGROUPS = 20_000
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -61,6 +63,8 @@ class Names:
     def cgroup(self, identity: int) -> str | None:
         """Path of a cgroup of the unified hierarchy; None if it is gone or there is no such hierarchy."""
         if identity not in self._cgroups:
+            if len(self._cgroups) > _MOST_CGROUPS:
+                self._cgroups = {0: None}
             self._cgroups[identity] = self._hierarchy.path(identity)
         return self._cgroups[identity]
 

@@ -50,7 +50,7 @@ def _open_folder(path: Path) -> int:
     """A descriptor of the journal's folder; whatever is opened in it is opened by that, wherever the name leads then.
 
     Raises:
-        UsageError: something else has the journal's name, or another user made it.
+        UsageError: something else has the journal's name, or it is another user's.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -183,6 +183,11 @@ class _SegmentWriter:
         """Bytes written."""
         return self._account_size + sum(stream.size for stream in self._streams.values())
 
+    def events_size(self) -> int:
+        """Bytes written, without the list of what ran already."""
+        running = self._streams.get(RUNNING)
+        return self.size() - (running.size if running is not None else 0)
+
     def sync(self) -> None:
         """Make what was written survive a power cut."""
         for stream in list(self._streams.values()):
@@ -204,6 +209,9 @@ class JournalWriter:
         metadata: the footer as far as it is known, with one clock anchor.
         force: whether an unfinished recording that lies there may be thrown away.
 
+    Attributes:
+        held: nothing is forgotten now, since somebody reads it.
+
     Raises:
         UsageError: there is an unfinished recording, or one that still runs.
         OSError: the folder cannot be made.
@@ -219,11 +227,14 @@ class JournalWriter:
         self._older: list[tuple[int, int, int]] = []  # of each its number, size, and when it ended
         self._retired: list[_SegmentWriter] = []  # those of them that are still to be synced and closed
         self._forgotten_bytes = 0
+        self.held = False
         self._syncing = threading.Lock()
         self._folder = self._lock = -1
         self.path.mkdir(mode=0o700)
         try:
             self._folder = _open_folder(self.path)
+            if os.fstat(self._folder).st_uid != os.geteuid():
+                raise UsageError(f"another user has replaced {self.path}: choose another output with -o")
             self._lock = _lock(self._folder, self.path)
             self._segment = _SegmentWriter(self._folder, 0, metadata)
         except BaseException:
@@ -306,6 +317,8 @@ class JournalWriter:
 
     def _may_forget(self, now_ns: int, keep: Keep) -> bool:
         """Whether the oldest segment lies behind what is kept, or takes too much room."""
+        if self.held:
+            return False
         return self._older[0][2] <= now_ns - keep.last_ns or (
             keep.max_bytes is not None and self.size() > keep.max_bytes
         )
@@ -316,8 +329,8 @@ class JournalWriter:
         return self._segment.began_ns
 
     def segment_size(self) -> int:
-        """Bytes on disk of the segment that is being filled."""
-        return self._segment.size()
+        """Bytes on disk of the events in the segment that is being filled."""
+        return self._segment.events_size()
 
     def size(self) -> int:
         """Bytes on disk so far."""
@@ -368,9 +381,9 @@ class _SegmentReader:
     """One segment: of its streams what the account vouches for."""
 
     def __init__(self, folder: int, number: int) -> None:
-        self.number = number
+        self.number, self._folder = number, folder
         self.damaged: list[str] = []
-        lines = self._account(folder)
+        lines = self._account()
         try:
             self.start: Metadata | None = Metadata.from_json(lines[0])
         except (TraceError, IndexError):
@@ -386,7 +399,7 @@ class _SegmentReader:
                     marks[name].append((int(size), int(checksum)))
             except (ValueError, KeyError, TypeError, AttributeError):
                 self._complain("a line of the account")
-        self._streams = {name: self._whole(folder, name, marks[name]) for name in _SCHEMAS if marks[name]}
+        self._good = {name: self._whole(name, marks[name]) for name in _SCHEMAS if marks[name]}
 
     def _keep(self, line: Progress) -> None:
         """Of the clocks and counters one of each minute, and the last: days of them would fill the memory."""
@@ -397,9 +410,9 @@ class _SegmentReader:
     def _complain(self, what: str) -> None:
         self.damaged.append(f"{what} in segment {self.number + 1}")
 
-    def _account(self, folder: int) -> list[bytes]:
+    def _account(self) -> list[bytes]:
         """The account's lines that agree with their checksums. The last is torn where the recorder was killed."""
-        with os.fdopen(os.open(f"{self.number:08}.account", _READ, dir_fd=folder), "rb") as file:
+        with os.fdopen(os.open(f"{self.number:08}.account", _READ, dir_fd=self._folder), "rb") as file:
             lines = file.read().split(b"\n")
         whole = [line[9:] if _is_whole(line) else None for line in lines[:-1]]
         if whole and whole[0] is None:
@@ -408,22 +421,13 @@ class _SegmentReader:
             self._complain("a line of the account")
         return [line for line in whole if line is not None]
 
-    def _whole(self, folder: int, name: str, marks: list[tuple[int, int]]) -> pa.Buffer:
-        """A stream up to the last place where length and checksum agree with the account."""
+    def _whole(self, name: str, marks: list[tuple[int, int]]) -> int:
+        """Bytes of a stream up to the last place where length and checksum agree with the account."""
         try:
-            descriptor = os.open(_file_name(self.number, name), _READ, dir_fd=folder)
+            data = self._mapped(name)
         except OSError:
             self._complain(f"the {name} events")
-            return pa.py_buffer(b"")
-        with os.fdopen(descriptor, "rb") as file:
-            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            # By way of /proc, since Arrow maps files by name only.
-            data = (
-                pa.memory_map(f"/proc/self/fd/{descriptor}").read_buffer()
-                if regular and os.fstat(descriptor).st_size
-                else pa.py_buffer(b"")
-            )
-            file.close()
+            return 0
         good = checksum = 0
         for size, expected in marks:
             checksum = zlib.crc32(memoryview(data)[good:size], checksum)
@@ -431,22 +435,33 @@ class _SegmentReader:
                 self._complain(f"{name} events")
                 break
             good = size
-        return data.slice(0, good)
+        return good
+
+    def _mapped(self, name: str) -> pa.Buffer:
+        """The file of a stream, mapped while it is used: there may be more than can be mapped at once."""
+        descriptor = os.open(_file_name(self.number, name), _READ, dir_fd=self._folder)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or not status.st_size:
+                return pa.py_buffer(b"")
+            # By way of /proc, since Arrow maps files by name only.
+            return pa.memory_map(f"/proc/self/fd/{descriptor}").read_buffer()
+        finally:
+            os.close(descriptor)
 
     def size(self) -> int:
         """Bytes that can be read."""
-        return sum(buffer.size for buffer in self._streams.values())
+        return sum(self._good.values())
 
     def batches(self, name: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
         """Rows of one stream."""
-        buffer = self._streams.get(name)
-        if buffer is None or buffer.size == 0:
+        good = self._good.get(name, 0)
+        if not good:
             return
         schema = _SCHEMAS[name]
         included = None if columns is None else [schema.get_field_index(column) for column in columns]
-        with pa.ipc.open_stream(
-            buffer, options=pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
-        ) as reader:
+        options = pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
+        with pa.ipc.open_stream(self._mapped(name).slice(0, good), options=options) as reader:
             yield from reader
 
 
@@ -478,18 +493,16 @@ class JournalReader:
     def __init__(self, path: Path, beside_recorder: bool = False) -> None:
         self.path = path
         self.goes_on = beside_recorder
-        folder = _open_folder(path)
         self._lock = -1
+        self._folder = _open_folder(path)
         try:
             if not beside_recorder:
-                self._lock = _lock(folder, path)
-            numbers = sorted(int(found[1]) for name in _names(folder) if (found := _ACCOUNT.fullmatch(name)))
-            segments = [_SegmentReader(folder, number) for number in numbers]
+                self._lock = _lock(self._folder, path)
+            numbers = sorted(int(found[1]) for name in _names(self._folder) if (found := _ACCOUNT.fullmatch(name)))
+            segments = [_SegmentReader(self._folder, number) for number in numbers]
         except BaseException:
             self.close()
             raise
-        finally:
-            os.close(folder)
         self.damaged = [complaint for segment in segments for complaint in segment.damaged]
         self._segments = [segment for segment in segments if segment.progress]
         starts = [segment.start for segment in self._segments if segment.start is not None]
@@ -532,6 +545,7 @@ class JournalReader:
 
     def close(self) -> None:
         """Let others have the journal. May be called again."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        for descriptor in (self._lock, self._folder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._lock = self._folder = -1

@@ -11,7 +11,7 @@ from pathlib import Path
 from tracekit.errors import UnsupportedError
 
 _BPF_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351, "loongarch64": 280}
-_MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _GET_INFO = 0, 2, 3, 15
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _GET_INFO = 0, 1, 2, 3, 15
 MAP_TYPES = {
     "BPF_MAP_TYPE_HASH": 1,
     "BPF_MAP_TYPE_ARRAY": 2,
@@ -95,6 +95,19 @@ def put(descriptor: int, key: bytes, value: bytes) -> None:
         OSError: as bpf(2); E2BIG where the map is full.
     """
     _change(_MAP_UPDATE, descriptor, key, value)
+
+
+def holds(descriptor: int, key: bytes, value_bytes: int) -> bool:
+    """Whether a BPF map has an entry.
+
+    Raises:
+        PermissionError: this process may not ask.
+    """
+    try:
+        _change(_MAP_LOOKUP, descriptor, key, bytes(value_bytes))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def take_out(descriptor: int, key: bytes) -> None:

@@ -19,6 +19,8 @@ from tracekit.errors import UnsupportedError
 _BUSY_BIT, _DISCARD_BIT, _LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
 _BUSY, _DISCARD = np.uint32(_BUSY_BIT), np.uint32(_DISCARD_BIT)
 _HEADER_BYTES = 8
+#: What is taken at once, at most: memory goes with it.
+MOST_TAKEN_BYTES = 8 << 20
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -87,14 +89,15 @@ class Ring:
         self._consumer[0] += np.uint64(size)
 
     def records(self, kind: np.dtype[np.void]) -> npt.NDArray[np.void]:
-        """Take all finished records, where each is of one kind; a copy, in the order of reserving."""
+        """Take finished records, where each is of one kind; a copy, in the order of reserving."""
         stride = _HEADER_BYTES + kind.itemsize
         framed = np.dtype(
             {"names": ["length", "record"], "formats": ["<u4", kind], "offsets": [0, 8], "itemsize": stride}
         )
         if not self.unread():
             return np.zeros(0, kind)
-        records = self._unread().view(framed)
+        unread = self._unread()
+        records = unread[: min(unread.size, max(MOST_TAKEN_BYTES, stride)) // stride * stride].view(framed)
         busy = np.flatnonzero(records["length"] & _BUSY)
         if busy.size:
             records = records[: busy[0]]
@@ -105,12 +108,12 @@ class Ring:
         return taken["record"] if kept.all() else taken["record"][kept]
 
     def payloads(self) -> Payloads:
-        """Take all finished records of whatever size; the walk from one header to the next is the one loop there is."""
+        """Take finished records of whatever size; the walk from one header to the next is the one loop there is."""
         unread = self._unread()
         lengths = unread[: unread.size & ~3].view(np.uint32)
         at = 0
         found: list[tuple[int, int]] = []
-        while at < unread.size:
+        while at < min(unread.size, MOST_TAKEN_BYTES):
             header = int(lengths[at >> 2])
             if header & _BUSY_BIT:
                 break

@@ -4,6 +4,7 @@ import mmap
 import select
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 
 import numpy as np
@@ -15,7 +16,7 @@ from tracekit.capture import decode, host, kernel, wire
 from tracekit.capture.journal import RUNNING, JournalWriter, Keep
 from tracekit.capture.loading import Attached
 from tracekit.capture.probes import RINGS
-from tracekit.capture.ring import Ring
+from tracekit.capture.ring import MOST_TAKEN_BYTES, Ring
 from tracekit.metadata import Anchor, Counters
 from tracekit.schema import family_schema
 from tracekit.units import SECOND_NS
@@ -85,21 +86,31 @@ class Session:
         self._syncing = ThreadPoolExecutor(1, "sync")
         self._synced_bytes = 0
         self._sync: Future[None] | None = None
+        self._lister = ThreadPoolExecutor(1, "list")
+        self._listing: Future[pa.RecordBatch] | None = None
+        self._forked: list[pa.Array] = []
+        self._note_losses()
         self.flush()
 
-    def list_running(self, running: pa.RecordBatch) -> None:
-        """Write down what ran already when the segment began: `process` rows.
+    def list_running(self, running: Callable[[], pa.RecordBatch]) -> None:
+        """Find out what ran already when the segment began, beside the recording, since it takes its time.
 
-        Starts are known to a tick of the clock: what has forked since is left out.
+        Args:
+            running: gives `process` rows. Starts are known to a tick of the clock, so that some may have forked since.
         """
-        if "process_ring" not in self._rings:
+        if "process_ring" in self._rings:
+            self._listing = self._lister.submit(running)
+
+    def _write_listing(self) -> None:
+        """Write down what ran already, without what has forked since the segment began."""
+        if self._listing is None:
             return
-        _, batch = self._take("process_ring", self._rings["process_ring"])
-        if batch is not None:
-            forked = batch.column("pid").filter(pc.equal(batch.column("event").cast(pa.string()), "fork"))
-            running = running.filter(pc.invert(pc.is_in(running.column("pid"), value_set=forked)))
-        self.journal.append(RUNNING, running)
-        self._keep("process", batch)
+        running = self._listing.result()
+        self._keep(*self._take("process_ring", self._rings["process_ring"]))
+        self._listing = None
+        forked = pa.concat_arrays([pa.array([], pa.int32()), *self._forked])
+        self._forked.clear()
+        self.journal.append(RUNNING, running.filter(pc.invert(pc.is_in(running.column("pid"), value_set=forked))))
 
     def __enter__(self) -> "Session":
         return self
@@ -107,6 +118,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._lister.shutdown()
         self._syncing.shutdown()
         if error is None and self._sync is not None:
             self._sync.result()
@@ -116,7 +128,7 @@ class Session:
     def wait(self, at_most_ns: int | None) -> None:
         """Sleep until the next drain is due, a ring fills, or the time is over."""
         timeout_ns = _DRAIN_EVERY_NS if at_most_ns is None else min(_DRAIN_EVERY_NS, at_most_ns)
-        self._poll.poll(timeout_ns / SECOND_NS)
+        self._poll.poll(max(timeout_ns, 0) / SECOND_NS)
 
     def drain(self, everything: bool = True) -> None:
         """Take what is in the rings, and note what did not fit into them.
@@ -124,23 +136,37 @@ class Session:
         Args:
             everything: also from rings that hold little, which costs as much as from others.
         """
-        rings = {
-            name: ring for name, ring in self._rings.items() if everything or ring.unread() >= ring.size // _FILLED
-        }
-        taken = [self._take(name, ring) for name, ring in rings.items()]
-        if self._max_events is not None and not self.full:
-            self._end_when_full([batch for _, batch in taken if batch is not None])
+        taken = [
+            self._take(name, ring)
+            for name, ring in self._rings.items()
+            if everything or self._is_due(name, ring)
+            for _ in range(ring.unread() // MOST_TAKEN_BYTES + 1)
+        ]
+        full = self._is_full([batch for _, batch in taken if batch is not None])
         for family, batch in taken:
             self._keep(family, batch)
+        self.full = full
         self._note_losses()
-        self.full = self._ended_ns != _END_OF_TIME
 
-    def _end_when_full(self, batches: list[pa.RecordBatch]) -> None:
-        """Let the recording end with the last event that there is still room for."""
-        room = (self._max_events or 0) - sum(self._written.values())
-        times = np.sort(np.concatenate([[], *(self._within(batch).column("ts_ns").to_numpy() for batch in batches)]))
-        if times.size >= room:
-            self._ended_ns = int(times[room - 1])
+    @staticmethod
+    def _is_due(name: str, ring: Ring) -> bool:
+        """Whether a ring is to be drained between flushes: it fills, or has cgroups in it that may soon be gone."""
+        return ring.unread() >= (1 if name == "process_ring" else ring.size // _FILLED)
+
+    def _is_full(self, batches: list[pa.RecordBatch]) -> bool:
+        """Whether there are as many events as are wanted; the last of them ends the recording."""
+        if self._max_events is None or self.full:
+            return self.full
+        room = self._max_events - sum(self._written.values())
+        times = np.sort(
+            np.concatenate(
+                [np.zeros(0, np.int64), *(self._within(batch).column("ts_ns").to_numpy() for batch in batches)]
+            )
+        )
+        if times.size < room:
+            return False
+        self._ended_ns = int(times[room - 1])
+        return True
 
     def _keep(self, family: str, batch: pa.RecordBatch | None) -> None:
         if batch is not None:
@@ -148,6 +174,8 @@ class Session:
             self._written[family] += kept.num_rows
             self._outside[family] += batch.num_rows - kept.num_rows
             self.journal.append(family, kept)
+            if family == "process" and self._listing is not None:
+                self._forked.append(_forked(kept, self.journal.segment_began_ns))
 
     def _within(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of the recording's time, without those of attaching and detaching, or of opens begun before."""
@@ -168,11 +196,13 @@ class Session:
                 return "open", decode.open_batch(records, self._names) if records.size else None
 
     def _note_losses(self) -> None:
-        full = {family: int(mapped[:, _LOST].sum()) for family, mapped in self._kernel_counters.items()}
+        """Look at the kernel's counters; what they have lost since the last look becomes rows."""
+        self._look = {family: mapped.sum(axis=0).tolist() for family, mapped in self._kernel_counters.items()}
+        full = {family: sum(counts[at] for at in _LOST) for family, counts in self._look.items()}
         self._counted_ns = self._write_losses(self._lost, full, self._counted_ns)
 
     def _note_missed_runs(self) -> None:
-        """Runs that the kernel passed by are asked for once a second: each program tells its own."""
+        """Runs that the kernel passed by are asked for at each flush: each program tells its own."""
         for family, programs in self._attached.programs.items():
             self._missed[family] = sum(kernel.missed_runs(program) for program in programs)
         self._asked_ns = self._write_losses(self._lost_runs, self._missed, self._asked_ns)
@@ -188,10 +218,9 @@ class Session:
         return now_ns
 
     def counters(self) -> dict[str, Counters]:
-        """What has become of the events so far."""
+        """What had become of the events at the last look."""
         result = {}
-        for family, mapped in self._kernel_counters.items():
-            seen, filtered, ring_full, state_full, truncated = mapped.sum(axis=0)[:5].tolist()
+        for family, (seen, filtered, ring_full, state_full, truncated, *_) in self._look.items():
             missed = self._missed[family]
             result[family] = Counters(
                 seen=seen + missed,
@@ -206,6 +235,8 @@ class Session:
 
     def flush(self, at: Anchor | None = None) -> None:
         """Write to the journal what was drained until `at` (now); much of it is synced to disk, in the background."""
+        if self._listing is not None and self._listing.done():
+            self._write_listing()
         self._note_missed_runs()
         self._note_losses()
         self.journal.flush(at or host.anchor(), self.counters())
@@ -224,12 +255,12 @@ class Session:
             running: `process` rows of the processes that are older than a time.
         """
         self.drain()
+        self._write_listing()
         self.flush()
         anchor = host.anchor()
         self.journal.begin_segment(anchor, self.counters(), keep)
         if keep is not None:
-            self.list_running(running(anchor.boot_ns))
-        self.flush()
+            self.list_running(partial(running, anchor.boot_ns))
 
     def end(self) -> None:
         """Stop the probes, and take what they left behind."""
@@ -241,10 +272,17 @@ class Session:
         while not self._settled() and host.boot_ns() < deadline_ns:
             self._poll.poll(0.002)
             self.drain()
+        self._write_listing()
         self.flush(ended)
 
     def _settled(self) -> bool:
         return all(c.seen == c.filtered + c.written + c.lost for c in self.counters().values())
+
+
+def _forked(rows: pa.RecordBatch, since_ns: int) -> pa.Array:
+    """Processes that were started since some time."""
+    is_fork = pc.equal(rows.column("event").cast(pa.string()), "fork")
+    return rows.column("pid").filter(pc.and_(is_fork, pc.greater_equal(rows.column("ts_ns"), since_ns)))
 
 
 def _map_counters(descriptor: int) -> npt.NDArray[np.uint64]:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,11 +91,17 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
 
 def remove_temporaries(path: Path) -> None:
     """Remove what writers of `path` left that were killed; the caller knows that none is at work."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    for left in _left(path.parent, f".{path.name}"):
         if not left.is_dir() or left.is_symlink():
             with contextlib.suppress(OSError):
                 left.unlink()
     remove_discarded(path)
+
+
+def _left(folder: Path, name: str) -> list[Path]:
+    """Temporary names beside a file: that name with the number of a process, and nothing else."""
+    temporary = re.compile(rf"{re.escape(name)}\.\d+\.tmp")
+    return [path for path in folder.glob(f"{glob.escape(name)}.*.tmp") if temporary.fullmatch(path.name)]
 
 
 def remove_folder(folder: Path) -> None:
@@ -110,7 +117,7 @@ def remove_folder(folder: Path) -> None:
 
 def remove_discarded(path: Path) -> None:
     """Remove what is left of journals of `path` whose removal was cut short."""
-    for left in path.parent.glob(f"{glob.escape(journal_path(path).name)}.*.tmp"):
+    for left in _left(path.parent, journal_path(path).name):
         shutil.rmtree(left, ignore_errors=True)
 
 

@@ -102,7 +102,8 @@ INLINE struct tk_counters *counters_in(void *map)
  * ring twice costs as much as a clock. */
 INLINE __u64 wakeup(void *ring, struct tk_counters *counters)
 {
-	if (counters && counters->seen % 128)
+	/* An odd number, or of events that come in turns some would never be looked at. */
+	if (counters && counters->seen % 127)
 		return BPF_RB_NO_WAKEUP;
 	return bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(ring, BPF_RB_RING_SIZE) / 4 ?
 		       BPF_RB_NO_WAKEUP :

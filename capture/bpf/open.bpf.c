@@ -23,7 +23,8 @@ MAP_OF(BPF_MAP_TYPE_RINGBUF, open_medium_ring, 0, 0, 16777216, 0)
 MAP_OF(BPF_MAP_TYPE_RINGBUF, open_long_ring, 0, 0, 8388608, 0)
 MAP_OF(BPF_MAP_TYPE_ARRAY, open_counters, 4, 64, 1, BPF_F_MMAPABLE)
 /* Of each thread that ever opened something its latest open, by thread id: changed in place, which costs half of what
- * putting it in and taking it out would, and gone when the thread ends. */
+ * putting it in and taking it out would, and gone when the thread ends. (A thread that executes a program takes its
+ * leader's id; what it had under its own stays until that id is used again.) */
 MAP_OF(BPF_MAP_TYPE_HASH, open_calls, 4, 32, 65536, 0)
 
 _Static_assert(sizeof(struct open_call) == 32, "open_calls");
@@ -139,7 +140,7 @@ int on_leave_open(struct tk_leave *ctx)
 	volatile __s64 ret = ctx->ret; /* volatile: read here and once, since the verifier takes no shifted context */
 
 	if (!call || !call->ts_ns)
-		return 0; /* it began before the recording did */
+		return 0; /* it began before the recording did, or nobody wants it */
 	counters = counters_in(MAP(open_counters));
 	COUNT(counters, seen);
 	if (!emit_open(MAP(open_short_ring), TK_SHORT_PATH_BYTES, counters, call, now_ns, ret) &&

@@ -16,15 +16,20 @@ int on_tree_fork(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* Attached behind the program that writes the exit. */
+/* Attached behind the program that writes the exit. Where the kernel says which thread is the last, only that one takes
+ * the process out: several threads that leave at once may all find nobody alive, before the last has been written. */
 PROGRAM("raw_tp")
 int on_tree_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	__u32 pid = bpf_get_current_pid_tgid() >> 32, live = 0;
 	__u64 signal = 0;
 
-	READ(signal, ctx->args[0], task_struct, signal);
-	READ(live, signal, signal_struct, live);
+	if (CONFIG(exit_tells_last)) {
+		live = !(ctx->args[1] & 1);
+	} else {
+		READ(signal, ctx->args[0], task_struct, signal);
+		READ(live, signal, signal_struct, live);
+	}
 	if (!live)
 		bpf_map_delete_elem(MAP(filter_tree), &pid);
 	return 0;

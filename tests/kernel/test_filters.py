@@ -229,6 +229,14 @@ def test_a_command_is_recorded_alone(tmp_path: Path, actors: tuple[Actor, Actor]
     assert trace.metadata.filters == {"command": True}
 
 
+def test_processes_whose_threads_all_end_at_once(tmp_path: Path) -> None:
+    """Their exits are of the tree, whichever thread is the last."""
+    output = tmp_path / "t.parquet"
+    subprocess.run([*TRACEKIT, "record", "-o", output, "--", *WORKLOAD, "crowds", "211"], check=True)
+    exits = open_trace(output).pandas("exit", columns=["exit_code"])
+    assert (exits.exit_code == 7).sum() == 211
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

@@ -111,6 +111,15 @@ def test_without_a_command_and_in_a_folder_of_another(theirs: Path) -> None:
     assert list(theirs.iterdir()) == [output]
 
 
+def test_in_a_folder_that_its_owner_may_not_write_to(tmp_path: Path) -> None:
+    """As root's own is on some systems: root may all the same, by a privilege that it must keep until the end."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    done = run(*TRACEKIT, "record", "-d", "0.5", "-o", folder / "t.parquet")
+    assert done.returncode == 0, done.stderr
+    check_accounts(open_trace(folder / "t.parquet"))
+
+
 ALONE = ("setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all")
 AMBIENT = (
     "setpriv",
@@ -158,7 +167,7 @@ def test_what_sudo_records_belongs_to_its_caller(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("SUDO_GID", "12345")
     output = tmp_path / "t.parquet"
     with background("-o", output) as recorder:
-        wait_for_capabilities(recorder.pid, mask(DAC_READ_SEARCH, CHOWN) & own())
+        wait_for_capabilities(recorder.pid, mask(DAC_READ_SEARCH, CHOWN, FOWNER) & own())
         snapshot(recorder)
         recorder.send_signal(signal.SIGINT)
         assert recorder.wait(DEADLINE_S) == 0

@@ -66,6 +66,16 @@ def missing(path: str) -> None:
     os.waitpid(child, 0)
 
 
+def crowds(count: str) -> None:
+    """So many processes of many threads, which all end at once."""
+    for _ in range(int(count)):
+        if os.fork() == 0:
+            for _ in range(16):
+                threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+            os._exit(7)
+        os.wait()
+
+
 def exits() -> None:
     """End processes with 0, with 3, by SIGKILL, and with 7 after other threads have gone."""
     for code in (0, 3):
