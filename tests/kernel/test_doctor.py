@@ -82,7 +82,7 @@ def test_tracefs_is_mounted_only_meanwhile(tmp_path: Path) -> None:
     left = tmp_path / "left"
     script = f"""umount /sys/kernel/tracing /sys/kernel/debug/tracing 2>/dev/null
         "$@" > {tmp_path / "said"}; code=$?
-        grep -w tracefs /proc/self/mounts > {left}
+        grep -e ' /sys/kernel/tracing ' -e ' /sys/kernel/debug/tracing ' /proc/self/mounts > {left}
         exit $code"""
     command = ["unshare", "--mount", "sh", "-c", script, "sh", *TRACEKIT, "doctor", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
