@@ -1,7 +1,5 @@
 """How far a recording is to be trusted."""
 
-from typing import Any
-
 import numpy as np
 
 from tracekit.analyze.blocks import BlockIO
@@ -31,8 +29,9 @@ def _notes(metadata: Metadata, lives: Lives, blocks: BlockIO) -> list[str]:
     notes = []
     if not metadata.complete:
         notes.append("the recording did not end normally: its last moments may be missing")
-    if metadata.filters:
-        notes.append(f"only part of the machine was recorded: {_chosen(metadata.filters)}")
+    chosen = metadata.chosen()
+    if chosen is not None:
+        notes.append(f"only part of the machine was recorded: {chosen}")
     if metadata.redaction is not None:
         notes.append(f"redacted: {'; '.join(str(what) for what in metadata.redaction.values())}")
     pairs = blocks.pairs
@@ -66,15 +65,3 @@ def _both(text: str) -> tuple[str, str]:
 
 def _truncated(metadata: Metadata) -> int:
     return sum(counters.truncated for counters in metadata.counters.values())
-
-
-def _chosen(filters: dict[str, Any]) -> str:
-    """The filters of a recording, for a person."""
-    parts = []
-    for kind, values in filters.items():
-        if kind == "command":
-            parts.append("what the command did and started")
-        else:
-            listed = values if isinstance(values, list) else [values]
-            parts.append(f"{kind} {' or '.join(str(value) for value in listed)}")
-    return ", ".join(parts)

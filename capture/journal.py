@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tracekit.errors import TraceError, TracekitError, UsageError
-from tracekit.files import journal_path, remove_folder
+from tracekit.files import JOURNAL_LOCK, is_being_recorded, journal_path, remove_folder
 from tracekit.metadata import Anchor, Counters, Metadata
 from tracekit.schema import FAMILIES, family_schema
 from tracekit.units import SECOND_NS
@@ -39,7 +39,6 @@ ANCHOR_EVERY_NS = 60 * SECOND_NS
 Progress = tuple[Anchor, dict[str, Counters]]
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-_LOCK = "lock"
 _BATCH_ROWS = 1 << 16
 _ACCOUNT = re.compile(r"(\d{8})\.account")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -69,7 +68,7 @@ def _lock(folder: int, path: Path) -> int:
     Raises:
         UsageError: another process has it.
     """
-    descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    descriptor = os.open(JOURNAL_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -93,6 +92,10 @@ def check_leftover(output: Path, force: bool) -> None:
             raise UsageError(f"{path} is there and another user's: choose another output with -o")
     finally:
         os.close(folder)
+    if is_being_recorded(output):
+        raise UsageError(
+            f"{path} belongs to a recording that still runs: wait for it, or choose another output with -o"
+        )
     if not force:
         raise UsageError(
             f"an unfinished recording of {output} is there: finish it with 'tracekit recover {output}', "

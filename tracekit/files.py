@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import glob
 import os
 import re
@@ -14,10 +15,25 @@ from tracekit.errors import UsageError
 # Room for what is put around the name of a temporary file and of a journal, within the 255 of a file system.
 _LONGEST_NAME = 230
 
+#: In a journal, the file that its recorder has locked.
+JOURNAL_LOCK = "lock"
+
 
 def journal_path(path: Path) -> Path:
     """The hidden folder beside a trace where its events are kept until the recording ends."""
     return path.with_name(f".{path.name}.journal")
+
+
+def is_being_recorded(path: Path) -> bool:
+    """Whether a recorder is at work on a trace: it holds the lock in the journal. False where that cannot be seen."""
+    try:
+        with (journal_path(path) / JOURNAL_LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def check_output(path: Path, force: bool = False) -> None:

@@ -102,6 +102,17 @@ class Metadata:
     command: tuple[str, ...] | None = None
     format: int = FORMAT
 
+    def chosen(self) -> str | None:
+        """What of the machine was recorded, for a person; None: everything."""
+        parts = []
+        for kind, values in self.filters.items():
+            if kind == "command":
+                parts.append("what the command did and started")
+            else:
+                listed = values if isinstance(values, list) else [values]
+                parts.append(f"{kind} {' or '.join(str(value) for value in listed)}")
+        return ", ".join(parts) or None
+
     def to_json(self) -> str:
         """The footer's text; `from_json` gives the same object back."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":"))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tracekit.errors import TraceError, UsageError
-from tracekit.files import journal_path
+from tracekit.files import is_being_recorded, journal_path
 from tracekit.metadata import Metadata
 from tracekit.schema import ALL_EVENTS, FAMILY_OF, METADATA_KEY, SCHEMA
 
@@ -201,7 +201,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         raise TraceError(f"{path} is cut off: its end is missing{remedy}")
     try:
         return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last for names of columns
         raise TraceError(f"{path} is damaged: {_first_line(error)}") from error
 
 
@@ -226,7 +226,9 @@ def _ends(path: Path) -> tuple[int, bytes, bytes]:
 def _recovery(path: Path) -> str:
     if not journal_path(path).is_dir():
         return ""
-    return f"; its recording has not ended: wait for it, or if it was killed, run `tracekit recover {path}`"
+    if is_being_recorded(path):
+        return "; it is being recorded: wait for the end, or send SIGUSR1 to the recorder for what there is so far"
+    return f"; its recorder was killed: run `tracekit recover {path}`"
 
 
 def _select(table: pa.Table, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> pa.Table:

@@ -7,7 +7,7 @@ from tracekit.errors import UsageError
 SECOND_NS = 1_000_000_000
 MAX_DURATION_NS = 365 * 24 * 3600 * SECOND_NS
 
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)?")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?|\.[0-9]{1,12})(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,12})?)(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE)
 _UNIT_NS = {"ms": 10**6, "s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3600 * SECOND_NS, "d": 86400 * SECOND_NS}
 _SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB")

@@ -48,7 +48,7 @@ def to_text(report: Report, width: int = 80, color: bool = False) -> str:
 def _head(report: Report) -> list[Any]:
     facts = report.trace
     start = "?" if facts.start_time is None else f"{facts.start_time[:10]} {facts.start_time[11:19]} UTC"
-    total = sum(facts.events.values())
+    total = sum(count for event, count in facts.events.items() if event != "lost")
     return [
         Text(f"Report of {printable(facts.path)}", style="bold"),
         Text(
@@ -63,7 +63,7 @@ def _head(report: Report) -> list[Any]:
 
 def _quality(quality: Quality, report: Report) -> list[Any]:
     if not quality.whole:
-        lines: list[Any] = [Text(f"QUALITY: {_gaps(quality)}", style="bold red")]
+        lines: list[Any] = [Text(f"QUALITY: {_gaps(quality, sum(report.trace.events.values()))}", style="bold red")]
     elif quality.unmatched_issues or quality.unmatched_completions:
         lines = [Text("Quality: complete, no loss counted, but not all I/O could be paired", style="yellow")]
     elif quality.lost is None:
@@ -82,12 +82,13 @@ def _quality(quality: Quality, report: Report) -> list[Any]:
     return lines + [_indented(Text(f"- {printable(note)}"), 2) for note in quality.notes]
 
 
-def _gaps(quality: Quality) -> str:
+def _gaps(quality: Quality, recorded: int) -> str:
     parts = [] if quality.complete else ["incomplete recording"]
     if quality.lost:
         families = sorted({printable(window.family) for window in quality.lost_windows})
         which = f" ({', '.join(families)})" if families else ""
-        parts.append(f"{format_count(quality.lost)} events lost{which}; the figures below miss them")
+        share = format_share(quality.lost / (quality.lost + recorded))
+        parts.append(f"{format_count(quality.lost)} events lost, {share}{which}; the figures below miss them")
     return ", ".join(parts)
 
 
@@ -108,6 +109,8 @@ def _findings(report: Report) -> list[Any]:
             if not sum(report.trace.events.values())
             else "no rhythm, outlier, second mode or frequent failure was found"
         )
+        if report.quality.lost:
+            why += f" in what is left, and {format_count(report.quality.lost)} events are missing"
         return [*lines, Text(f"Nothing stands out: {why}.")]
     for finding in report.findings:
         table = Table.grid(padding=(0, 1))

@@ -19,7 +19,7 @@ kernel     6.1.0
 recorder   tracekit 0.1.0, backend core
 command    sh -c 'sleep 1'
 asked for  process, block, open
-filters    {"comm": "sh"}
+filters    comm sh
 redaction  none
 
 event  rows
@@ -84,7 +84,7 @@ def test_hostile_strings_stay_text(builder: TraceBuilder, tmp_path: Path, capsys
         disks=(Disk(hostile, 1, hostile),),
     )
     out = shown(builder, tmp_path / "trace.parquet", capsys)
-    assert out.count("\\x1b]0;x\\x07[red]\\u202e\\n[/red]") == 6
+    assert out.count("\\x1b]0;x\\x07[red]\\u202e\\n[/red]") == 8
     assert all(line.isprintable() for line in out.splitlines())
 
 

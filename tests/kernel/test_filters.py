@@ -249,6 +249,8 @@ def test_processes_whose_threads_all_end_at_once(tmp_path: Path) -> None:
         (("--comm", ""), "a command name is empty"),
         (("--system",), "--system is for a COMMAND"),
         (("--ring-size", "2G"), "a ring of 2G makes no sense"),
+        (("--ring-size", "4"), "a ring of 4 makes no sense"),
+        (("--max-size", "0"), "must be above zero"),
         (("--max-size", "much"), "'much' is not a size"),
         (("--min-free", "1000T"), "to stay free"),
     ],

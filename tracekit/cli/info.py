@@ -69,10 +69,10 @@ def _facts(trace: "Trace") -> list[tuple[str, str]]:
         ("recorder", f"tracekit {printable(metadata.tool_version)}, backend {printable(metadata.backend)}"),
         (
             "command",
-            "everything on the machine" if metadata.command is None else printable(shlex.join(metadata.command)),
+            "none" if metadata.command is None else printable(shlex.join(metadata.command)),
         ),
         ("asked for", printable(", ".join(metadata.events)) or "?"),
-        ("filters", printable(json.dumps(metadata.filters, ensure_ascii=False)) if metadata.filters else "none"),
+        ("filters", printable(metadata.chosen() or "none")),
         ("redaction", printable(json.dumps(metadata.redaction, ensure_ascii=False)) if metadata.redaction else "none"),
     ]
 

@@ -1,6 +1,7 @@
 """`tracekit record`: options to one library call, and what a person sees meanwhile."""
 
 import mmap
+import os
 import signal
 import time
 from pathlib import Path
@@ -16,10 +17,12 @@ from tracekit.errors import TracekitError, UsageError
 from tracekit.metadata import Counters, Metadata
 from tracekit.schema import RECORDED_FAMILIES
 from tracekit.text import printable
-from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns, parse_duration, parse_size
+from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns, format_share, parse_duration, parse_size
 
 _MEANING = {"process": "process starts and ends", "block": "block I/O", "open": "opens of files"}
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What its rows are besides events.
+_ALSO = {"process": " (with a list of those that ran already)"}
 _MOST_RING_BYTES = 1 << 30
 _WARN_EVERY_S = 10
 
@@ -63,7 +66,12 @@ _WARN_EVERY_S = 10
 )
 @click.option("--disk", "disks", metavar="NAME", multiple=True, help="Of block I/O only that of this disk.")
 @click.option("--system", is_flag=True, help="With COMMAND: record the whole machine, not only what COMMAND does.")
-@click.option("--max-events", metavar="N", type=click.IntRange(min=1), help="End with so many events.")
+@click.option(
+    "--max-events",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="End with so many events, the list of what ran already not counted.",
+)
 @click.option(
     "--max-size",
     metavar="SIZE",
@@ -85,7 +93,7 @@ _WARN_EVERY_S = 10
     "--ring-size",
     metavar="SIZE",
     help="Room for events between the kernel and tracekit, in each of five rings: against lost events. "
-    "Default: by the machine's memory and CPUs.",
+    "Rounded up to a power of two. Default: by the machine's memory and CPUs.",
 )
 @click.option(
     "--backend",
@@ -143,7 +151,7 @@ def record(  # noqa: PLR0913 - an argument for each option
         filters=Filters(pids, trees, bool(command) and not system, comms, uids, cgroups, disks),
         duration_ns=None if duration is None else parse_duration(duration),
         max_events=max_events,
-        max_bytes=None if max_size is None else parse_size(max_size),
+        max_bytes=None if max_size is None else _limit(max_size),
         min_free_bytes=parse_size(min_free),
         last_ns=None if last is None else parse_duration(last),
         backend=backend,
@@ -164,12 +172,20 @@ def record(  # noqa: PLR0913 - an argument for each option
     return code
 
 
+def _limit(text: str) -> int:
+    size = parse_size(text)
+    if size == 0:
+        raise UsageError(f"the size {text!r} must be above zero")
+    return size
+
+
 def _ring_bytes(text: str) -> int:
     """A size that the kernel takes for a ring: a power of two, and whole pages."""
     size = parse_size(text)
-    if not 0 < size <= _MOST_RING_BYTES:
-        raise UsageError(f"a ring of {text} makes no sense: give a size up to {format_bytes(_MOST_RING_BYTES)}")
-    return max(mmap.PAGESIZE, 1 << (size - 1).bit_length())
+    if not mmap.PAGESIZE <= size <= _MOST_RING_BYTES:
+        least, most = format_bytes(mmap.PAGESIZE), format_bytes(_MOST_RING_BYTES)
+        raise UsageError(f"a ring of {text} makes no sense: give a size from {least} to {most}")
+    return 1 << (size - 1).bit_length()
 
 
 class _Screen(Observer):
@@ -192,6 +208,8 @@ class _Screen(Observer):
             f"recording {listed}{_of_whom(options.filters)}{limit}{command} ({backend} loader). "
             f"Ctrl-C ends it and keeps {kept}."
         )
+        if options.last_ns is not None:
+            self._line.say(f"'kill -USR1 {os.getpid()}' writes a trace of that and goes on.")
         for note in notes:
             self._line.say(f"note: {note}")
         self._line.begin()
@@ -265,12 +283,15 @@ def _of_whom(filters: Filters) -> str:
 
 def _what_was_recorded(path: Path, metadata: Metadata) -> list[str]:
     events = sum(count.written for count in metadata.counters.values())
-    families = ", ".join(f"{name} {format_count(count.written)}" for name, count in metadata.counters.items())
+    families = ", ".join(
+        f"{name} {format_count(count.written)}{_ALSO.get(name, '')}" for name, count in metadata.counters.items()
+    )
     name = printable(str(path))
     return [
         f"recorded {format_count(events)} events in {format_ns(metadata.duration_ns)}: {families}.",
         *(
-            f"WARNING: {format_count(count.lost)} {family} events were lost: {_reasons(count)}."
+            f"WARNING: {format_count(count.lost)} {family} events ({format_share(count.lost / count.seen)}) were lost: "
+            f"{_reasons(count)}{'; see --ring-size' if count.lost_ring_full else ''}."
             for family, count in metadata.counters.items()
             if count.lost
         ),
@@ -294,5 +315,5 @@ def _against(count: Counters, ring_bytes: int) -> str:
     """What helps against a loss that goes on."""
     if not count.lost_ring_full:
         return "."
-    larger = format_bytes(min(4 * ring_bytes, _MOST_RING_BYTES)).replace(".0 ", "").replace("iB", "")
+    larger = format_bytes(min(max(4 * ring_bytes, 1 << 20), _MOST_RING_BYTES)).replace(".0 ", "").replace("iB", "")
     return f". A larger ring helps (--ring-size {larger}), or recording less (--events, --comm, --cgroup and others)."

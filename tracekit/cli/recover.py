@@ -1,5 +1,6 @@
 """`tracekit recover`: a trace from the journal of a recorder that was killed."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -31,6 +32,9 @@ def recover(recording: Path, output: Path | None, force: bool) -> None:
         events = sum(count.written for count in metadata.counters.values())
         families = ", ".join(f"{name} {format_count(count.written)}" for name, count in metadata.counters.items())
         line.say(f"recovered {format_count(events)} events of {format_ns(metadata.duration_ns)}: {families}.")
+        if metadata.clock.anchors:
+            ended = datetime.fromtimestamp(metadata.clock.anchors[-1].realtime_ns // 10**9, UTC)
+            line.say(f"it ends at {ended:%H:%M:%S} UTC: up to a second before the recorder died is missing.")
         if damaged:
             line.say(f"note: {', '.join(damaged)} could not be read, nor what follows in the same minute.")
         name = printable(str(path))

@@ -18,7 +18,10 @@ DEFAULT_WIDTH = 80
 )
 @click.option("--strict", is_flag=True, help="End with exit code 3 if TRACE is incomplete or has lost events.")
 def report(trace: Path, style: str, strict: bool) -> int:
-    """Say what TRACE shows: findings, latencies, bursts, and who does what; its own gaps first."""
+    """Say what TRACE shows: findings, latencies, bursts, and who does what; its own gaps first.
+
+    TRACE is trace.parquet unless you name another.
+    """
     # Imported when needed: `tracekit --help` does not wait for numpy.
     from tracekit.analyze import analyze
     from tracekit.trace import open_trace
