@@ -18,10 +18,11 @@ from tracekit.metadata import Counters, Metadata
 from tracekit.schema import FAMILIES
 from tracekit.trace import open_trace
 from tracekit.units import SECOND_NS
-from tracekit.writer import TraceWriter
+from tracekit.writer import TraceWriter, with_own_dictionaries
 
 # Rows of a batch that are older than all before it by more than this (calls that took long) are set aside.
 _LATE_NS = 5 * SECOND_NS
+_PIECE_ROWS = 1 << 16
 _END_OF_TIME = np.iinfo(np.int64).max
 
 #: Gives the batches of a family, or some of their columns, and gives them again when called again.
@@ -101,36 +102,49 @@ def in_time_order(batches: Batches) -> Iterator[pa.Table]:
     """
     lows: list[int] = []
     late_ones: set[int] = set()
-    for number, times, on_time in _by_lateness(batches(["ts_ns"])):
+    for number, times, on_time in _by_lateness(batches):
         lows.append(int(times[on_time].min(initial=_END_OF_TIME)))
         if not on_time.all():
             late_ones.add(number)
-    # Behind each batch, the oldest row that is still to come.
+    # Behind each piece, the oldest row that is still to come.
     horizons = np.minimum.accumulate(np.array([*lows[1:], _END_OF_TIME])[::-1])[::-1][: len(lows)]
     waiting = _late_rows(batches, late_ones)
     newest = -_END_OF_TIME
-    for batch, horizon in zip(batches(None), horizons, strict=True):
-        times = _times(batch)
-        if newest > 0:
-            batch = _part(batch, times >= newest - _LATE_NS)
+    for piece, horizon in zip(_pieces(batches(None)), horizons, strict=True):
+        times = _times(piece)
+        on_time = _on_time(times, newest)
         newest = max(newest, int(times.max(initial=newest)))
-        rows = _sorted(pa.concat_tables([*waiting, pa.Table.from_batches([batch])]))
+        rows = _sorted(pa.concat_tables([*waiting, _part(piece, on_time)]))
         ready = int(np.searchsorted(rows["ts_ns"].to_numpy(), horizon))
-        waiting = [rows.slice(ready)] if ready < rows.num_rows else []
+        # Not with the names of all that went before, or they would grow from piece to piece.
+        waiting = [with_own_dictionaries(rows.slice(ready))] if ready < rows.num_rows else []
         if ready:
             yield rows.slice(0, ready)
+
+
+def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches put together to what is worth sorting and writing at once: of a quiet machine each has but a few rows."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        if rows >= _PIECE_ROWS:
+            yield pa.Table.from_batches(held)
+            held, rows = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def _late_rows(batches: Batches, numbers: set[int]) -> list[pa.Table]:
     if not numbers:
         return []
-    every = enumerate(zip(batches(None), _by_lateness(batches(["ts_ns"])), strict=True))
-    late = [_part(batch, ~on_time) for number, (batch, (_, _, on_time)) in every if number in numbers]
-    return [pa.Table.from_batches(late)]
+    every = zip(_pieces(batches(None)), _by_lateness(batches), strict=True)
+    return [_part(piece, ~on_time) for piece, (number, _, on_time) in every if number in numbers]
 
 
-def _part(batch: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> pa.RecordBatch:
-    return batch if wanted.all() else batch.filter(pa.array(wanted))
+def _part(piece: pa.Table, wanted: npt.NDArray[np.bool_]) -> pa.Table:
+    return piece if wanted.all() else piece.filter(pa.array(wanted))
 
 
 def _sorted(rows: pa.Table) -> pa.Table:
@@ -141,19 +155,21 @@ def _sorted(rows: pa.Table) -> pa.Table:
     return rows.take(np.argsort(times, kind="stable"))
 
 
-def _by_lateness(
-    batches: Iterator[pa.RecordBatch],
-) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:
-    """Of each batch its number, its times, and which of them are not much older than what came before."""
+def _by_lateness(batches: Batches) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:
+    """Of each piece its number, its times, and which of them are not much older than what came before."""
     newest = -_END_OF_TIME
-    for number, batch in enumerate(batches):
-        times = _times(batch)
-        yield number, times, times >= newest - _LATE_NS if newest > 0 else np.ones(times.size, np.bool_)
+    for number, piece in enumerate(_pieces(batches(["ts_ns"]))):
+        times = _times(piece)
+        yield number, times, _on_time(times, newest)
         newest = max(newest, int(times.max(initial=newest)))
 
 
-def _times(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    times: npt.NDArray[np.int64] = batch.column("ts_ns").to_numpy()
+def _on_time(times: npt.NDArray[np.int64], newest: int) -> npt.NDArray[np.bool_]:
+    return times >= newest - _LATE_NS if newest > 0 else np.ones(times.size, np.bool_)
+
+
+def _times(piece: pa.Table) -> npt.NDArray[np.int64]:
+    times: npt.NDArray[np.int64] = piece.column("ts_ns").to_numpy()
     return times
 
 

@@ -49,6 +49,7 @@ class TraceWriter:
         )
         self._family = 0
         self._pending: list[pa.Table] = []
+        self._pending_rows = self._pending_bytes = 0
         self.rows = dict.fromkeys(FAMILIES, 0)
 
     def write(self, family: str, rows: pa.Table | pa.RecordBatch) -> None:
@@ -60,11 +61,10 @@ class TraceWriter:
             self._write_pending()
         self._family = position
         self._pending.append(pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows)
+        self._pending_rows += rows.num_rows
+        self._pending_bytes += rows.nbytes
         self.rows[family] += rows.num_rows
-        if (
-            sum(piece.num_rows for piece in self._pending) >= ROW_GROUP_ROWS
-            or sum(piece.nbytes for piece in self._pending) >= _ROW_GROUP_BYTES
-        ):
+        if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= _ROW_GROUP_BYTES:
             self._write_pending()
 
     def _write_pending(self) -> None:
@@ -72,8 +72,11 @@ class TraceWriter:
             return
         whole = pa.concat_tables(self._pending, promote_options="default").unify_dictionaries()
         self._pending.clear()
+        self._pending_rows = self._pending_bytes = 0
         for start in range(0, whole.num_rows, ROW_GROUP_ROWS):
-            self._writer.write_table(_with_every_column(_with_own_dictionaries(whole.slice(start, ROW_GROUP_ROWS))))
+            self._writer.write_table(_with_every_column(with_own_dictionaries(whole.slice(start, ROW_GROUP_ROWS))))
+        # What went into a row group is not needed for the next, and freed memory that is held adds up.
+        pa.default_memory_pool().release_unused()
 
     def close(self, metadata: Metadata) -> None:
         """Write the footer; the file is a trace from now on."""
@@ -101,7 +104,7 @@ def _nothing(kind: pa.DataType) -> pa.Array:
     return pa.nulls(ROW_GROUP_ROWS, kind)
 
 
-def _with_own_dictionaries(rows: pa.Table) -> pa.Table:
+def with_own_dictionaries(rows: pa.Table) -> pa.Table:
     """Rows whose large dictionaries hold only what these rows use: Parquet writes a dictionary into every row group."""
     for position, item in enumerate(rows.schema):
         column = rows.column(position)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tracebuilder import START_NS, TraceBuilder
 
 from tracekit import open_trace
+from tracekit.capture import finish
 from tracekit.capture.finish import in_time_order, recover, write_trace
 from tracekit.capture.journal import RUNNING, JournalReader, JournalWriter, Keep
 from tracekit.errors import TraceError, UsageError
@@ -284,8 +285,12 @@ def test_a_journal_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@given(st.lists(st.lists(st.integers(0, 40), max_size=8), max_size=8))
-def test_nearly_sorted_batches_come_in_order(seconds: list[list[int]]) -> None:
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.integers(0, 40), max_size=8), max_size=8), st.integers(1, 30))
+def test_nearly_sorted_batches_come_in_order(
+    monkeypatch: pytest.MonkeyPatch, seconds: list[list[int]], piece_rows: int
+) -> None:
+    monkeypatch.setattr(finish, "_PIECE_ROWS", piece_rows)
     times = [[START_NS + second * SECOND_NS for second in batch] for batch in seconds]
     schema = pa.schema([("ts_ns", pa.int64()), ("n", pa.int64())])
     numbered = iter(range(1000))
@@ -301,8 +306,9 @@ def test_nearly_sorted_batches_come_in_order(seconds: list[list[int]]) -> None:
     assert sorted(row["n"] for row in rows) == list(range(len(rows)))
 
 
-def test_pieces_come_as_soon_as_they_can() -> None:
+def test_pieces_come_as_soon_as_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = [opens(second * 10_000_000, 100, "/") for second in range(50)]
+    monkeypatch.setattr(finish, "_PIECE_ROWS", 100)
     assert len(list(in_time_order(lambda columns: iter(batches)))) == 50
 
 
