@@ -29,8 +29,9 @@ from tracekit.units import SECOND_NS, format_bytes
 
 # A killed recorder has lost what came since the last flush, so a second must have two.
 _FLUSH_EVERY_NS = SECOND_NS // 2
-# Damage to the journal costs at most the rest of a segment.
+# Damage to the journal costs at most the rest of a segment, and reading it takes that much memory.
 _SEGMENT_NS = 60 * SECOND_NS
+_SEGMENT_BYTES = 32 << 20
 # A flight recorder holds so many segments at least, and one more: it forgets a segment at a time.
 _SEGMENTS_HELD = 10
 
@@ -191,6 +192,9 @@ class _Recording:
         self._segment_ns = _SEGMENT_NS
         if options.last_ns is not None:
             self._segment_ns = min(_SEGMENT_NS, options.last_ns // _SEGMENTS_HELD)
+        self._segment_bytes = _SEGMENT_BYTES
+        if options.last_ns is not None and options.max_bytes is not None:
+            self._segment_bytes = min(_SEGMENT_BYTES, options.max_bytes // _SEGMENTS_HELD)
         self._copies = 0
         self._copying: Future[Metadata] | None = None
         self._copy_path = options.output
@@ -227,7 +231,7 @@ class _Recording:
     def _flush(self, now_ns: int) -> None:
         session, journal = self._session, self._session.journal
         session.flush()
-        if now_ns - journal.segment_began_ns >= self._segment_ns or self._is_segment_full():
+        if now_ns - journal.segment_began_ns >= self._segment_ns or journal.segment_size() >= self._segment_bytes:
             last_ns, max_bytes = self._options.last_ns, self._options.max_bytes
             keep = None if last_ns is None else Keep(last_ns, max_bytes)
             session.begin_segment(keep, self._selection.running)
@@ -235,12 +239,6 @@ class _Recording:
         self._observer.progressed(
             Progress(now_ns - self._began_ns, session.counters(), journal.size(), session.ring_bytes)
         )
-
-    def _is_segment_full(self) -> bool:
-        options = self._options
-        if options.last_ns is None or options.max_bytes is None:
-            return False
-        return self._session.journal.segment_size() * _SEGMENTS_HELD > options.max_bytes
 
     def _limit(self) -> str | None:
         """The limit of the disk that has been reached."""
