@@ -15,7 +15,8 @@ from tracekit.capture import host, kernel, privilege
 from tracekit.capture.backend import attach, check_backend
 from tracekit.capture.command import GRACE_NS, Command
 from tracekit.capture.filters import Filters, Selection
-from tracekit.capture.journal import JournalReader, JournalWriter, Keep, check_leftover
+from tracekit.capture.journal import JournalWriter, Keep, check_leftover
+from tracekit.capture.journal_reader import JournalReader
 from tracekit.capture.loading import Attached, Plan, find_out
 from tracekit.capture.options import Control, Observer, Progress, RecordOptions
 from tracekit.capture.probes import open_calls, ring_bytes

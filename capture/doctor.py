@@ -476,9 +476,6 @@ def _memory(families: tuple[str, ...]) -> Check:
     return Check("memory", State.LIMITED, meaning, (Mend("", "sudo tracekit record --events process"),))
 
 
-# --- the verdict -----------------------------------------------------------------------------------------------
-
-
 def _best(trials: Sequence[Trial]) -> str | None:
     """The loader that can do most, the first of equals; None if none can do anything."""
     working = [trial.loader for trial in trials if trial.reason is None]

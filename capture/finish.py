@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.capture.journal import ANCHOR_EVERY_NS, JournalReader
+from tracekit.capture.journal_reader import ANCHOR_EVERY_NS, JournalReader
 from tracekit.errors import TraceError, TracekitError, UsageError
 from tracekit.files import check_output, journal_path, putting, remove_discarded, remove_temporaries
 from tracekit.metadata import Counters, Metadata

@@ -12,7 +12,8 @@ from recording import WORKLOAD, Recorder
 from tracekit import __version__, open_trace
 from tracekit.capture import core, host, probes
 from tracekit.capture.finish import write_trace
-from tracekit.capture.journal import JournalReader, JournalWriter
+from tracekit.capture.journal import JournalWriter
+from tracekit.capture.journal_reader import JournalReader
 from tracekit.capture.loading import Plan, find_out
 from tracekit.capture.probes import Probe
 from tracekit.capture.session import Session

@@ -13,7 +13,8 @@ from tracebuilder import START_NS, TraceBuilder
 from tracekit import open_trace
 from tracekit.capture import finish
 from tracekit.capture.finish import in_time_order, recover, write_trace
-from tracekit.capture.journal import RUNNING, JournalReader, JournalWriter, Keep
+from tracekit.capture.journal import RUNNING, JournalWriter, Keep
+from tracekit.capture.journal_reader import JournalReader
 from tracekit.errors import TraceError, UsageError
 from tracekit.files import journal_path
 from tracekit.metadata import Anchor, Clock, Counters, Metadata

@@ -1,0 +1,197 @@
+"""Reading a journal: what of it the accounts vouch for."""
+
+import dataclasses
+import json
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from tracekit.capture.journal import RUNNING, SCHEMAS, Progress, file_name, open_folder, take_lock
+from tracekit.errors import TraceError
+from tracekit.files import remove_folder
+from tracekit.metadata import Anchor, Counters, Metadata
+from tracekit.units import SECOND_NS
+
+#: A trace has its clocks so often.
+ANCHOR_EVERY_NS = 60 * SECOND_NS
+_ACCOUNT = re.compile(r"(\d{8})\.account")
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class _SegmentReader:
+    """One segment: of its streams what the account vouches for."""
+
+    def __init__(self, folder: int, number: int) -> None:
+        self.number, self._folder = number, folder
+        self.damaged: list[str] = []
+        lines = self._account()
+        try:
+            self.start: Metadata | None = Metadata.from_json(lines[0])
+        except (TraceError, IndexError):
+            self.start = None
+        self.progress: list[Progress] = []
+        marks: dict[str, list[tuple[int, int]]] = {name: [] for name in SCHEMAS}
+        for line in lines[1:]:
+            try:
+                raw = json.loads(line)
+                counters = {family: Counters(**values) for family, values in raw["counters"].items()}
+                self._keep((Anchor(raw["boot_ns"], raw["realtime_ns"]), counters))
+                for name, (size, checksum) in raw["streams"].items():
+                    marks[name].append((int(size), int(checksum)))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                self._complain("a line of the account")
+        self._good = {name: self._whole(name, marks[name]) for name in SCHEMAS if marks[name]}
+
+    def _keep(self, line: Progress) -> None:
+        """Of the clocks and counters one of each minute, and the last: days of them would fill the memory."""
+        if len(self.progress) > 1 and self.progress[-1][0].boot_ns - self.progress[-2][0].boot_ns < ANCHOR_EVERY_NS:
+            self.progress.pop()
+        self.progress.append(line)
+
+    def _complain(self, what: str) -> None:
+        self.damaged.append(f"{what} in segment {self.number + 1}")
+
+    def _account(self) -> list[bytes]:
+        """The account's lines that agree with their checksums. The last is torn where the recorder was killed."""
+        with os.fdopen(os.open(f"{self.number:08}.account", _READ, dir_fd=self._folder), "rb") as file:
+            lines = file.read().split(b"\n")
+        whole = [line[9:] if _is_whole(line) else None for line in lines[:-1]]
+        if whole and whole[0] is None:
+            whole[0] = b""
+        if None in whole:
+            self._complain("a line of the account")
+        return [line for line in whole if line is not None]
+
+    def _whole(self, name: str, marks: list[tuple[int, int]]) -> int:
+        """Bytes of a stream up to the last place where length and checksum agree with the account."""
+        try:
+            data = self._mapped(name)
+        except OSError:
+            self._complain(f"the {name} events")
+            return 0
+        good = checksum = 0
+        for size, expected in marks:
+            checksum = zlib.crc32(memoryview(data)[good:size], checksum)
+            if size > data.size or checksum != expected:
+                self._complain(f"{name} events")
+                break
+            good = size
+        return good
+
+    def _mapped(self, name: str) -> pa.Buffer:
+        """The file of a stream, mapped while it is used: there may be more than can be mapped at once."""
+        descriptor = os.open(file_name(self.number, name), _READ, dir_fd=self._folder)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or not status.st_size:
+                return pa.py_buffer(b"")
+            # By way of /proc, since Arrow maps files by name only.
+            return pa.memory_map(f"/proc/self/fd/{descriptor}").read_buffer()
+        finally:
+            os.close(descriptor)
+
+    def size(self) -> int:
+        """Bytes that can be read."""
+        return sum(self._good.values())
+
+    def batches(self, name: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+        """Rows of one stream."""
+        good = self._good.get(name, 0)
+        if not good:
+            return
+        schema = SCHEMAS[name]
+        included = None if columns is None else [schema.get_field_index(column) for column in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
+        with pa.ipc.open_stream(self._mapped(name).slice(0, good), options=options) as reader:
+            yield from reader
+
+
+def _is_whole(line: bytes) -> bool:
+    return re.match(rb"[0-9a-f]{8} ", line) is not None and int(line[:8], 16) == zlib.crc32(line[9:])
+
+
+def _names(folder: int) -> list[str]:
+    return os.listdir(folder)
+
+
+class JournalReader:
+    """Reads the journal of a recording, finished or not.
+
+    Args:
+        path: the journal's folder.
+        beside_recorder: read what is there while this process goes on recording.
+
+    Attributes:
+        start: the footer as it was when the oldest segment began.
+        damaged: what could not be read.
+        goes_on: whether the recording does.
+
+    Raises:
+        UsageError: there is no journal, or its recorder still runs.
+        TraceError: the journal holds nothing that can be used.
+    """
+
+    def __init__(self, path: Path, beside_recorder: bool = False) -> None:
+        self.path = path
+        self.goes_on = beside_recorder
+        self._lock = -1
+        self._folder = open_folder(path)
+        try:
+            if not beside_recorder:
+                self._lock = take_lock(self._folder, path)
+            numbers = sorted(int(found[1]) for name in _names(self._folder) if (found := _ACCOUNT.fullmatch(name)))
+            segments = [_SegmentReader(self._folder, number) for number in numbers]
+        except BaseException:
+            self.close()
+            raise
+        self.damaged = [complaint for segment in segments for complaint in segment.damaged]
+        self._segments = [segment for segment in segments if segment.progress]
+        starts = [segment.start for segment in self._segments if segment.start is not None]
+        if not starts:
+            self.close()
+            raise TraceError(
+                f"{path} breaks off before the first events, or is damaged from its beginning: nothing can be "
+                "recovered, so remove it"
+            )
+        self.start = self._segments[0].start or self._reconstructed(starts[0])
+
+    def _reconstructed(self, later: Metadata) -> Metadata:
+        """The first line of the oldest segment, when it cannot be read."""
+        clock = dataclasses.replace(later.clock, anchors=(self._segments[0].progress[0][0],))
+        return dataclasses.replace(later, clock=clock, counters={})
+
+    def progress(self) -> list[Progress]:
+        """Clocks and counters as they were at each flush."""
+        return [line for segment in self._segments for line in segment.progress]
+
+    def size(self) -> int:
+        """Bytes that can be read."""
+        return sum(segment.size() for segment in self._segments)
+
+    def batches(self, family: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Rows of one family, or some of their columns; before those of `process` the processes that ran already."""
+        if family == "process":
+            yield from self._segments[0].batches(RUNNING, columns)
+        for segment in self._segments:
+            yield from segment.batches(family, columns)
+
+    def running(self) -> int:
+        """How many processes ran already when the oldest segment began."""
+        return sum(batch.num_rows for batch in self._segments[0].batches(RUNNING, ["ts_ns"]))
+
+    def remove(self) -> None:
+        """The journal has become a trace."""
+        remove_folder(self.path)
+        self.close()
+
+    def close(self) -> None:
+        """Let others have the journal. May be called again."""
+        for descriptor in (self._lock, self._folder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._lock = self._folder = -1
