@@ -14,7 +14,7 @@ from tracekit import __version__
 from tracekit.capture import host, kernel, privilege
 from tracekit.capture.backend import attach, check_backend
 from tracekit.capture.command import GRACE_NS, Command
-from tracekit.capture.filters import Filters, Selection
+from tracekit.capture.filters import Selection
 from tracekit.capture.journal import JournalWriter, Keep, check_leftover
 from tracekit.capture.journal_reader import JournalReader
 from tracekit.capture.loading import Attached, Plan, find_out
@@ -67,10 +67,10 @@ def record(
                 observer.started(attached.backend, notes)
                 with selection.starting_command():
                     command = _start(options.command, journal)
-                if options.give_up_privileges:
-                    _give_up_privileges(options, attached)
-                session.list_running(partial(selection.running, began.boot_ns))
                 try:
+                    if options.give_up_privileges:
+                        _give_up_privileges(options, attached)
+                    session.list_running(partial(selection.running, began.boot_ns))
                     _Recording(options, session, selection, command, control, observer).run()
                 except BaseException:
                     command.end()
@@ -88,7 +88,7 @@ def _attach(
     options: RecordOptions, undo: contextlib.ExitStack
 ) -> tuple[Attached, tuple[str, ...], Selection, dict[int, str]]:
     """Find out about the kernel, and attach; its type information, which is large, is gone afterwards."""
-    facts = find_out((*options.families, "tree") if _wants_trees(options.filters) else options.families)
+    facts = find_out((*options.families, "tree") if options.filters.want_trees else options.families)
     selection = Selection(options.filters, facts.btf)
     undo.callback(selection.close)
     plan = Plan(
@@ -102,10 +102,6 @@ def _attach(
     undo.callback(attached.close)
     selection.follow()
     return attached, notes, selection, host.block_operations(facts.btf)
-
-
-def _wants_trees(filters: Filters) -> bool:
-    return bool(filters.trees or filters.command)
 
 
 def _check(options: RecordOptions) -> None:

@@ -46,6 +46,11 @@ class Filters:
     cgroups: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()
 
+    @property
+    def want_trees(self) -> bool:
+        """Whether process trees are asked for."""
+        return bool(self.trees or self.command)
+
     def footer(self) -> dict[str, Any]:
         """What the trace says of them: those that are there."""
         given: dict[str, tuple[Any, ...]] = {
@@ -69,7 +74,6 @@ class Selection:
 
     Attributes:
         config: fields of struct tk_config.
-        trees: whether process trees are asked for.
 
     Raises:
         UsageError: there is no such process, user, cgroup or disk.
@@ -78,7 +82,6 @@ class Selection:
 
     def __init__(self, filters: Filters, btf: Btf) -> None:
         self._filters = filters
-        self.trees = bool(filters.trees or filters.command)
         for pid in (*filters.pids, *filters.trees):
             _check_process(pid)
         self._comms = [decode(_comm(name)) for name in filters.comms]
@@ -96,7 +99,9 @@ class Selection:
             "disk": [struct.pack("=I", _dev(name)) for name in filters.disks],
         }
         self._maps: dict[str, int] = {}
-        active = [name for name, entries in self._entries.items() if entries or (name == "tree" and self.trees)]
+        active = [
+            name for name, entries in self._entries.items() if entries or (name == "tree" and self._filters.want_trees)
+        ]
         self.config = {
             "filters": sum(1 << wire.FILTERS.index(name) for name in active),
             "cgroup_subsystem": hierarchies.pop(),
@@ -106,7 +111,7 @@ class Selection:
         """Descriptors of the maps that all programs share, by their names in the sources; `close` lets go of them."""
         for name, entries in self._entries.items():
             key_bytes = {"comm": wire.COMM_BYTES, "cgroup": 8}.get(name, 4)
-            count = _TREE_ENTRIES if name == "tree" and self.trees else max(len(entries), 1)
+            count = _TREE_ENTRIES if name == "tree" and self._filters.want_trees else max(len(entries), 1)
             made = kernel.create_map("BPF_MAP_TYPE_HASH", key_bytes, 1, count, 0)
             self._maps[f"filter_{name}s" if name != "tree" else "filter_tree"] = made
             for key in entries:
@@ -159,7 +164,7 @@ class Selection:
             line.add(pid)
         return (
             (not filters.pids or row["pid"] in filters.pids)
-            and (not self.trees or self._is_in_tree(row["pid"], line))
+            and (not self._filters.want_trees or self._is_in_tree(row["pid"], line))
             and (not filters.comms or row["comm"] in self._comms)
             and (not filters.uids or row["uid"] in self._uids)
             and (not filters.cgroups or any(cgroup.has(row["pid"]) for cgroup in self._cgroups))

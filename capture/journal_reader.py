@@ -95,10 +95,6 @@ class _SegmentReader:
         finally:
             os.close(descriptor)
 
-    def size(self) -> int:
-        """Bytes that can be read."""
-        return sum(self._good.values())
-
     def batches(self, name: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
         """Rows of one stream."""
         good = self._good.get(name, 0)
@@ -168,10 +164,6 @@ class JournalReader:
     def progress(self) -> list[Progress]:
         """Clocks and counters as they were at each flush."""
         return [line for segment in self._segments for line in segment.progress]
-
-    def size(self) -> int:
-        """Bytes that can be read."""
-        return sum(segment.size() for segment in self._segments)
 
     def batches(self, family: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Rows of one family, or some of their columns; before those of `process` the processes that ran already."""
