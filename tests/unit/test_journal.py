@@ -321,3 +321,17 @@ def test_anchors_are_thinned_to_one_a_minute(tmp_path: Path) -> None:
     journal.close()
     metadata = write_trace(JournalReader(journal_path(output)), output, complete=True)
     assert [(anchor.boot_ns - START_NS) // SECOND_NS for anchor in metadata.clock.anchors] == [0, 60, 120, 180, 199]
+
+
+def test_what_is_older_than_a_flight_recorders_memory_counts_as_filtered(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    start_ns = START_NS + SECOND_NS
+    journal = JournalWriter(output, start(), force=False)
+    journal.flush(Anchor(start_ns - 1, 1), counted(0))
+    journal.begin_segment(Anchor(start_ns, 1), counted(0), Keep(0, None))
+    journal.append("open", opens_at(start_ns - 7, 0, 20))  # the first seven are older
+    journal.flush(Anchor(start_ns + SECOND_NS, 1), counted(20))
+    journal.close()
+    metadata = write_trace(JournalReader(journal_path(output)), output, complete=True)
+    assert numbers(output) == list(range(7, 20))
+    assert metadata.counters["open"] == Counters(seen=20, filtered=7, written=13)
