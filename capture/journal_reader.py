@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
+import mmap
 import os
 import re
-import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,28 +70,25 @@ class _SegmentReader:
     def _whole(self, name: str, marks: list[tuple[int, int]]) -> int:
         """Bytes of a stream up to the last place where length and checksum agree with the account."""
         try:
-            data = self._mapped(name)
-        except OSError:
+            mapped = self._mapped(name)
+        except (OSError, ValueError):  # not there, not a file, or empty
             self._complain(f"the {name} events")
             return 0
         good = checksum = 0
-        for size, expected in marks:
-            checksum = zlib.crc32(memoryview(data)[good:size], checksum)
-            if size > data.size or checksum != expected:
-                self._complain(f"{name} events")
-                break
-            good = size
+        with memoryview(mapped) as data:
+            for size, expected in marks:
+                checksum = zlib.crc32(data[good:size], checksum)
+                if size > len(data) or checksum != expected:
+                    self._complain(f"{name} events")
+                    break
+                good = size
         return good
 
-    def _mapped(self, name: str) -> pa.Buffer:
+    def _mapped(self, name: str) -> mmap.mmap:
         """The file of a stream, mapped while it is used: there may be more than can be mapped at once."""
         descriptor = os.open(file_name(self.number, name), _READ, dir_fd=self._folder)
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or not status.st_size:
-                return pa.py_buffer(b"")
-            # By way of /proc, since Arrow maps files by name only.
-            return pa.memory_map(f"/proc/self/fd/{descriptor}").read_buffer()
+            return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
         finally:
             os.close(descriptor)
 
@@ -103,8 +100,12 @@ class _SegmentReader:
         schema = SCHEMAS[name]
         included = None if columns is None else [schema.get_field_index(column) for column in columns]
         options = pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
-        with pa.ipc.open_stream(self._mapped(name).slice(0, good), options=options) as reader:
-            yield from reader
+        mapped = self._mapped(name)
+        with pa.ipc.open_stream(pa.py_buffer(mapped).slice(0, good), options=options) as reader:
+            for batch in reader:
+                yield batch
+                # What was read would otherwise stay in this process's memory until the whole file was.
+                mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _is_whole(line: bytes) -> bool:

@@ -22,7 +22,7 @@ from tracekit.schema import family_schema
 from tracekit.units import SECOND_NS
 
 # A loss is known to a window of this length. A ring has room for what comes in between, or its program wakes the agent.
-_DRAIN_EVERY_NS = 80_000_000
+_DRAIN_EVERY_NS = 90_000_000
 # A killed recorder needs no sync, only a crash of the machine does; and a sync is disk traffic, which on a quiet
 # machine would be the only rhythm there is to find.
 _SYNC_EVERY_BYTES = 1 << 20
@@ -139,8 +139,7 @@ class Session:
         taken = [
             self._take(name, ring)
             for name, ring in self._rings.items()
-            if everything or self._is_due(name, ring)
-            for _ in range(ring.unread() // MOST_TAKEN_BYTES + 1)
+            for _ in range(self._times_due(name, ring, everything))
         ]
         full = self._is_full([batch for _, batch in taken if batch is not None])
         for family, batch in taken:
@@ -149,9 +148,11 @@ class Session:
         self._note_losses()
 
     @staticmethod
-    def _is_due(name: str, ring: Ring) -> bool:
-        """Whether a ring is to be drained between flushes: it fills, or has cgroups in it that may soon be gone."""
-        return ring.unread() >= (1 if name == "process_ring" else ring.size // _FILLED)
+    def _times_due(name: str, ring: Ring, everything: bool) -> int:
+        """How often a ring is to be taken from; between flushes one that fills, or names cgroups that may soon go."""
+        unread = ring.unread()
+        least = 1 if everything or name == "process_ring" else ring.size // _FILLED
+        return unread // MOST_TAKEN_BYTES + 1 if unread >= least else 0
 
     def _is_full(self, batches: list[pa.RecordBatch]) -> bool:
         """Whether there are as many events as are wanted; the last of them ends the recording."""

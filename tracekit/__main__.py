@@ -2,7 +2,7 @@
 
 import sys
 
-from tracekit.cli.main import main
+from tracekit.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())
