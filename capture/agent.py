@@ -19,12 +19,11 @@ from tracekit.capture.journal import JournalWriter, Keep, check_leftover
 from tracekit.capture.journal_reader import JournalReader
 from tracekit.capture.loading import Attached, Plan, find_out
 from tracekit.capture.options import Control, Observer, Progress, RecordOptions
-from tracekit.capture.probes import open_calls, ring_bytes
+from tracekit.capture.probes import check_families, open_calls, ring_bytes
 from tracekit.capture.session import Session
 from tracekit.errors import TracekitError, UsageError
 from tracekit.files import check_output, journal_path, remove_temporaries
 from tracekit.metadata import Anchor, Clock, Metadata
-from tracekit.schema import RECORDED_FAMILIES
 from tracekit.text import decode
 from tracekit.units import SECOND_NS, format_bytes
 
@@ -107,11 +106,7 @@ def _attach(
 def _check(options: RecordOptions) -> None:
     """Everything that can be known to be wrong before anything is attached."""
     check_backend(options.backend)
-    for family in options.families:
-        if family not in RECORDED_FAMILIES:
-            raise UsageError(f"there are no {family!r} events: there are {', '.join(RECORDED_FAMILIES)}")
-    if not options.families:
-        raise UsageError(f"no events to record: name some of {', '.join(RECORDED_FAMILIES)}")
+    check_families(options.families)
     if options.filters.disks and "block" not in options.families:
         raise UsageError("a disk is chosen, but no block events are recorded")
     if options.command and shutil.which(options.command[0]) is None:
@@ -212,7 +207,7 @@ class _Recording:
             if self._session.full:
                 reason = "--max-events"
         self._session.end()
-        self._observer.ended(reason)
+        self._observer.ended(reason, self._session.counters())
         self._copier.shutdown()
         self._tell_of_copy()
 

@@ -23,8 +23,8 @@ from tracekit.capture import cgroups, core, host, kernel
 from tracekit.capture.backend import attach
 from tracekit.capture.btf import VMLINUX, Btf
 from tracekit.capture.loading import Plan, find_out
-from tracekit.capture.probes import PROBES, Probe, ring_bytes
-from tracekit.errors import TracekitError, UnsupportedError, UsageError
+from tracekit.capture.probes import PROBES, Probe, check_families, ring_bytes
+from tracekit.errors import TracekitError, UnsupportedError
 from tracekit.schema import RECORDED_FAMILIES
 from tracekit.units import format_bytes, format_ns
 
@@ -143,7 +143,9 @@ def examine(families: tuple[str, ...] = RECORDED_FAMILIES) -> Diagnosis:
         UsageError: there is no such family, or none is named.
         UnsupportedError: this is not Linux.
     """
-    _check_request(families)
+    if platform.system() != "Linux":
+        raise UnsupportedError(f"only Linux can be recorded: this is {platform.system()}")
+    check_families(families)
     kernel.allow_locked_memory()
     answer = _answer_of_bpf()
     may = answer == 0 or _holds(_CAP_SYS_ADMIN) or _holds(_CAP_BPF, _CAP_PERFMON)
@@ -170,16 +172,6 @@ def examine(families: tuple[str, ...] = RECORDED_FAMILIES) -> Diagnosis:
     verdicts = tuple(_verdict(family, checks, trials, loader) for family in families)
     possible = all(verdict.state is not State.MISSING for verdict in verdicts)
     return Diagnosis(possible, loader, verdicts, tuple(checks), trials)
-
-
-def _check_request(families: tuple[str, ...]) -> None:
-    for family in families:
-        if family not in RECORDED_FAMILIES:
-            raise UsageError(f"there are no {family!r} events: there are {', '.join(RECORDED_FAMILIES)}")
-    if not families:
-        raise UsageError(f"no events to ask about: name some of {', '.join(RECORDED_FAMILIES)}")
-    if platform.system() != "Linux":
-        raise UnsupportedError(f"only Linux can be recorded: this is {platform.system()}")
 
 
 def _guarded(name: str, look: Callable[[], Check]) -> Check:

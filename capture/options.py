@@ -76,8 +76,13 @@ class Observer:
     def progressed(self, progress: Progress) -> None:
         """Half a second has passed."""
 
-    def ended(self, reason: str | None) -> None:
-        """The recording is over; the reason is a limit that was reached."""
+    def ended(self, reason: str | None, counters: dict[str, Counters]) -> None:
+        """The recording is over.
+
+        Args:
+            reason: the limit that was reached, if one was.
+            counters: of each family, without the list of what ran already.
+        """
 
     def writing(self, share: float) -> None:
         """So much of the trace is written."""

@@ -5,6 +5,9 @@ The names are those in ``capture/bpf/*.bpf.c``.
 
 from dataclasses import dataclass
 
+from tracekit.errors import UsageError
+from tracekit.schema import RECORDED_FAMILIES
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -103,6 +106,19 @@ def ring_bytes(families: tuple[str, ...], memory_bytes: int, cpus: int, each: in
     share = min(memory_bytes // _PART_OF_MEMORY // _SHARES, cpus * _SHARE_A_CPU, _MOST_SHARE)
     share = 1 << (max(share, _LEAST_SHARE).bit_length() - 1)
     return {ring.name: each or share * ring.share for family in families for ring in RINGS[family]}
+
+
+def check_families(families: tuple[str, ...]) -> None:
+    """Families that can be recorded.
+
+    Raises:
+        UsageError: one cannot, or there are none.
+    """
+    for family in families:
+        if family not in RECORDED_FAMILIES:
+            raise UsageError(f"there are no {family!r} events: there are {', '.join(RECORDED_FAMILIES)}")
+    if not families:
+        raise UsageError(f"there are no events to record: name some of {', '.join(RECORDED_FAMILIES)}")
 
 
 #: Fields of kernel structs that the programs read: the same list as in bpf/kernel.h. Of those with an alternative,

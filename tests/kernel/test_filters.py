@@ -264,3 +264,17 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, options: tuple[str, ...]
     assert complaint in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_filter_that_nothing_meets_is_told(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    with background("-o", output, "--comm", "no-such-name") as recorder:
+        subprocess.run([*WORKLOAD, "numbered", "/none/unwanted/{}", "1009"], check=True)
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait() == 0
+        assert recorder.stderr is not None
+        said = recorder.stderr.read()
+    assert "events were seen, but none of comm no-such-name.\n" in said
+    trace = open_trace(output)
+    check_accounts(trace)
+    assert trace.metadata.counters["open"].written == 0

@@ -12,7 +12,7 @@ from tracebuilder import SECOND_NS, START_NS, TraceBuilder
 from tracekit.analyze import analyze
 from tracekit.analyze.report.json import to_json
 from tracekit.analyze.report.text import to_text
-from tracekit.cli.report import report as command
+from tracekit.cli.main import cli
 from tracekit.metadata import Clock
 from tracekit.schema import FAMILY_OF
 
@@ -273,10 +273,10 @@ def test_the_shape_of_the_json(tmp_path):
 
 def test_the_command_prints_text_and_json(tmp_path):
     path = everything().write(tmp_path / "t")
-    text = CliRunner().invoke(command, [str(path)], standalone_mode=False)
+    text = CliRunner().invoke(cli, ["report", str(path)], standalone_mode=False)
     assert text.output.startswith("Report of ")
     assert text.return_value == 0
-    found = CliRunner().invoke(command, [str(path), "--format", "json"], standalone_mode=False)
+    found = CliRunner().invoke(cli, ["report", str(path), "--format", "json"], standalone_mode=False)
     assert json.loads(found.output)["report_format"] == 1
 
 
@@ -288,8 +288,8 @@ def test_strict(tmp_path, lost, complete, strict, code):
     builder = TraceBuilder().metadata(complete=complete)
     if lost:
         builder.add("lost", 100, start_ns=START_NS, lost=lost, lost_family="open")
-    arguments = [str(builder.write(tmp_path / "t")), *(["--strict"] if strict else [])]
-    result = CliRunner().invoke(command, arguments, standalone_mode=False)
+    arguments = ["report", str(builder.write(tmp_path / "t")), *(["--strict"] if strict else [])]
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
     assert result.return_value == code
     assert result.output.startswith("Report of ")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.schema import RECORDED_FAMILIES
+from tracekit.cli.options import families_option
 from tracekit.text import printable
 
 if TYPE_CHECKING:
@@ -26,17 +26,11 @@ _COLOURS = {"ok": "green", "limited": "yellow", "missing": "red"}
 
 
 @click.command()
-@click.option(
-    "--events",
-    metavar="FAMILIES",
-    default=",".join(RECORDED_FAMILIES),
-    show_default=True,
-    help="What to ask about, with commas between.",
-)
+@families_option("What to ask about")
 @click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
-def doctor(events: str, style: str) -> int:
+def doctor(families: tuple[str, ...], style: str) -> int:
     """Say what this machine can record, with which loader, what is missing, and the command that mends it.
 
     As root it attaches the probes for a moment to see whether they work, and writes nothing down. It ends with exit
@@ -45,7 +39,7 @@ def doctor(events: str, style: str) -> int:
     # Imported when needed: `tracekit --help` does not wait for what it looks at the machine with.
     from tracekit.capture.doctor import examine
 
-    diagnosis = examine(tuple(dict.fromkeys(name.strip() for name in events.split(",") if name.strip())))
+    diagnosis = examine(families)
     if style == "json":
         click.echo(json.dumps({"summary": _summary(diagnosis), **dataclasses.asdict(diagnosis)}, indent=2))
     else:

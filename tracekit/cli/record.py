@@ -13,9 +13,9 @@ from tracekit.capture.backend import BACKENDS
 from tracekit.capture.filters import Filters
 from tracekit.capture.options import Control, Observer, Progress, RecordOptions
 from tracekit.cli.live import LiveLine
+from tracekit.cli.options import families_option
 from tracekit.errors import TracekitError, UsageError
 from tracekit.metadata import Counters, Metadata
-from tracekit.schema import RECORDED_FAMILIES
 from tracekit.text import printable
 from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns, format_share, parse_duration, parse_size
 
@@ -37,14 +37,8 @@ _WARN_EVERY_S = 10
     show_default=True,
     help="The trace to write.",
 )
-@click.option(
-    "--events",
-    metavar="FAMILIES",
-    default=",".join(RECORDED_FAMILIES),
-    show_default=True,
-    help="What to record, with commas between.",
-)
-@click.option("--pid", "pids", type=click.IntRange(min=1), multiple=True, help="Only this process.")
+@families_option("What to record")
+@click.option("--pid", "pids", metavar="PID", type=click.IntRange(min=1), multiple=True, help="Only this process.")
 @click.option(
     "--tree",
     "trees",
@@ -107,7 +101,7 @@ _WARN_EVERY_S = 10
 def record(  # noqa: PLR0913 - an argument for each option
     duration: str | None,
     output: Path,
-    events: str,
+    families: tuple[str, ...],
     pids: tuple[int, ...],
     trees: tuple[int, ...],
     comms: tuple[str, ...],
@@ -147,7 +141,7 @@ def record(  # noqa: PLR0913 - an argument for each option
         raise UsageError("--system is for a COMMAND: without one the whole machine is recorded anyway")
     options = RecordOptions(
         output=output,
-        families=tuple(dict.fromkeys(name.strip() for name in events.split(",") if name.strip())),
+        families=families,
         filters=Filters(pids, trees, bool(command) and not system, comms, uids, cgroups, disks),
         duration_ns=None if duration is None else parse_duration(duration),
         max_events=max_events,
@@ -241,10 +235,14 @@ class _Screen(Observer):
                     f"WARNING: {format_count(lost)} {family} events were just lost: {_reasons(count)}{advice}"
                 )
 
-    def ended(self, reason: str | None) -> None:
+    def ended(self, reason: str | None, counters: dict[str, Counters]) -> None:
         """The recording is over."""
         if reason is not None:
             self._line.say(f"ending, since {_LIMITS[reason](self._options)}.")
+        whom = _of_whom(self._options.filters)
+        if whom and all(count.written == count.lost == 0 for count in counters.values()):
+            seen = sum(count.seen for count in counters.values())
+            self._line.say(f"WARNING: {format_count(seen)} events were seen, but none{whom}.")
 
     def writing(self, share: float) -> None:
         """So much of the trace is written."""
