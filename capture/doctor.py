@@ -433,6 +433,13 @@ def _with_trials(check: Check, trials: Sequence[Trial]) -> Check:
 
 def _disks() -> Check:
     names = [disk.name for disk in host.disks()]
+    unaccounted = host.unaccounted_disks()
+    if unaccounted:
+        meaning = (
+            f"{', '.join(unaccounted)}: the kernel does not account for their I/O, so no queue times and submitters"
+        )
+        settings = " ".join(f"/sys/block/{name}/queue/iostats" for name in unaccounted)
+        return Check("disks", State.LIMITED, meaning, (Mend("", _as_root(f"sh -c 'echo 1 | tee {settings}'")),))
     without = [name for name in names if not Path("/sys/block", name, "mq").is_dir()]
     if without:
         meaning = f"{', '.join(without)}: no requests of their own, their I/O shows at the disks below if there are any"
