@@ -86,7 +86,7 @@ def _record(output: Path, seconds: int) -> Course:
                 time.sleep(min(left, _LOOK_EVERY_S))
                 course.memory.append(memory_bytes(recorder.pid))
                 course.journal.append(sum(path.stat().st_size for path in journal_path(output).glob("*")))
-            while os.waitid(os.P_PID, recorder.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            while recorder.returncode is None and not _has_ended(recorder.pid):
                 course.writing_memory = max(course.writing_memory, memory_bytes(recorder.pid))
                 time.sleep(0.1)
             course.finish_s = time.monotonic() - end
@@ -97,6 +97,11 @@ def _record(output: Path, seconds: int) -> Course:
     if recorder.returncode:
         raise click.ClickException(f"the recorder failed with exit code {recorder.returncode}")
     return course
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether it has, while its account can still be read."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _show(course: Course, metadata: Metadata, size: int, console: Console) -> None:

@@ -22,7 +22,7 @@ from tracekit.capture.options import Control, Observer, Progress, RecordOptions
 from tracekit.capture.probes import check_families, open_calls, ring_bytes
 from tracekit.capture.session import Session
 from tracekit.errors import TracekitError, UsageError
-from tracekit.files import check_output, journal_path, remove_temporaries
+from tracekit.files import check_output, copy_path, journal_path, remove_temporaries
 from tracekit.metadata import Anchor, Clock, Metadata
 from tracekit.text import decode
 from tracekit.units import SECOND_NS, format_bytes
@@ -57,7 +57,8 @@ def record(
     control, observer = control or Control(), observer or Observer()
     _check(options)
     with contextlib.ExitStack() as undo:
-        attached, notes, selection, operations = _attach(options, undo)
+        with kernel.much_locked_memory():
+            attached, notes, selection, operations = _attach(options, undo)
         began = host.anchor()
         journal = _journal(options, attached.backend, began)
         undo.callback(journal.close)
@@ -67,14 +68,16 @@ def record(
                 with selection.starting_command():
                     command = _start(options.command, journal)
                 try:
-                    if options.give_up_privileges:
-                        _give_up_privileges(options, attached)
+                    if options.give_up_privileges and not _give_up_privileges(options, attached):
+                        observer.noted("the kernel does not let this process give up its privileges: it keeps them")
                     session.list_running(partial(selection.running, began.boot_ns))
                     _Recording(options, session, selection, command, control, observer).run()
                 except BaseException:
                     command.end()
                     raise
-        except OSError as error:
+        except TracekitError:
+            raise
+        except Exception as error:
             raise _interrupted(options.output, error) from error
     metadata = _finish(options, observer)
     observer.written(options.output, metadata)
@@ -151,7 +154,7 @@ def _start(arguments: tuple[str, ...], journal: JournalWriter) -> Command:
         raise UsageError(f"the command {arguments[0]!r} cannot be executed: {error.strerror}") from None
 
 
-def _give_up_privileges(options: RecordOptions, attached: Attached) -> None:
+def _give_up_privileges(options: RecordOptions, attached: Attached) -> bool:
     """What still needs a privilege: names of cgroups, and the trace, which may belong in the folder of another user."""
     keep = ["dac_read_search"]
     folder = options.output.absolute().parent.stat()
@@ -162,7 +165,7 @@ def _give_up_privileges(options: RecordOptions, attached: Attached) -> None:
     if options.command:
         keep += ["kill"]
     program = next(iter(attached.programs.values()))[0]
-    privilege.give_up(keep, lambda: kernel.can_be_asked(program))
+    return privilege.give_up(keep, lambda: kernel.can_be_asked(program))
 
 
 class _Recording:
@@ -193,7 +196,17 @@ class _Recording:
         self._copier = ThreadPoolExecutor(1, "copy")
 
     def run(self) -> None:
-        """Drain until it is time to end."""
+        """Record, and write what is asked for on the way."""
+        try:
+            reason = self._record()
+            self._session.end()
+            self._observer.ended(reason, self._session.counters())
+        finally:
+            self._copier.shutdown()
+            self._tell_of_copy()
+
+    def _record(self) -> str | None:
+        """Record until it is time to end; the limit that was reached, if one was."""
         reason = None
         while not (self._is_over() or reason):
             now_ns = host.boot_ns()
@@ -206,10 +219,7 @@ class _Recording:
                 reason = self._limit()
             if self._session.full:
                 reason = "--max-events"
-        self._session.end()
-        self._observer.ended(reason, self._session.counters())
-        self._copier.shutdown()
-        self._tell_of_copy()
+        return reason
 
     def _is_over(self) -> bool:
         if self._command.ended():
@@ -223,7 +233,8 @@ class _Recording:
     def _flush(self, now_ns: int) -> None:
         session, journal = self._session, self._session.journal
         session.flush()
-        if now_ns - journal.segment_began_ns >= self._segment_ns or journal.segment_size() >= self._segment_bytes:
+        over = now_ns - journal.segment_began_ns >= self._segment_ns or journal.segment_size() >= self._segment_bytes
+        if over and not session.lists:
             last_ns, max_bytes = self._options.last_ns, self._options.max_bytes
             keep = None if last_ns is None else Keep(last_ns, max_bytes)
             session.begin_segment(keep, self._selection.running)
@@ -247,8 +258,7 @@ class _Recording:
             self._tell_of_copy()
         if self._copying is None and self._control.copies > self._copies:
             self._copies = self._control.copies
-            output = self._options.output
-            self._copy_path = output.with_name(f"{output.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}{output.suffix}")
+            self._copy_path = copy_path(self._options.output, datetime.now(UTC))
             self._copying = self._copier.submit(_write_copy, self._session.journal.path, self._copy_path)
         # What is being read is not forgotten.
         self._session.journal.held = self._copying is not None
@@ -310,4 +320,7 @@ def _interrupted(output: Path, error: Exception) -> TracekitError:
 
 
 def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
+    """Why something failed, in one line."""
+    if isinstance(error, OSError | pa.ArrowException):
+        return (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
+    return f"internal error, {type(error).__name__}: {error}"

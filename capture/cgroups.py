@@ -12,6 +12,7 @@ from pathlib import Path
 from tracekit.capture import wire
 from tracekit.capture.btf import Btf
 from tracekit.errors import UnsupportedError, UsageError
+from tracekit.text import decode
 
 _FILEID_KERNFS = 0xFE
 # What a controller is called where it is mounted, if that is not its name in the kernel.
@@ -36,7 +37,7 @@ class Mount:
 def mounts() -> list[Mount]:
     """The hierarchies that are mounted."""
     found = []
-    for line in Path("/proc/self/mounts").read_bytes().splitlines():
+    for line in Path("/proc/self/mounts").read_bytes().split(b"\n")[:-1]:
         _, where, kind, options, *_ = line.split(b" ")
         path = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), where))
         if kind == b"cgroup2":
@@ -70,7 +71,7 @@ class Cgroup:
     def has(self, pid: int) -> bool:
         """Whether a process is in it or below it."""
         with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/cgroup").read_text(errors="surrogateescape").splitlines():
+            for line in Path(f"/proc/{pid}/cgroup").read_text(errors="surrogateescape").split("\n")[:-1]:
                 _, controllers, path = line.split(":", 2)
                 if self.controller in controllers.split(","):
                     return self.path == "/" or path == self.path or path.startswith(f"{self.path}/")
@@ -133,18 +134,23 @@ class Names:
             where = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         finally:
             os.close(descriptor)
-        return None if where.endswith(" (deleted)") else where.removeprefix(self._mount) or "/"
+        return None if where.endswith(" (deleted)") else self._inner(where)
 
     def _looked_for(self, identity: int) -> str | None:
         """The same without the privilege to open by id: look through the folders, whose inode numbers are the ids."""
         if identity not in self._walked and self._walks and self._mount is not None:
             self._walks -= 1
+            self._walked.clear()
             for folder, _, _ in os.walk(self._mount):
                 with contextlib.suppress(OSError):
-                    self._walked[Path(folder).stat().st_ino] = folder.removeprefix(self._mount) or "/"
+                    self._walked[Path(folder).stat().st_ino] = self._inner(folder)
             if identity in self._walked:
                 self._walks = _WALKS
         return self._walked.get(identity)
+
+    def _inner(self, folder: str) -> str:
+        """A folder's path within the hierarchy, as text that can be written down."""
+        return decode(os.fsencode(folder.removeprefix(self._mount or ""))) or "/"
 
     def close(self) -> None:
         """Let go of the hierarchy."""

@@ -1,6 +1,7 @@
 """The command that is recorded."""
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -30,10 +31,10 @@ class Command:
         return self._process is not None and self._process.poll() is not None
 
     def ask(self, number: int) -> None:
-        """Ask it to end: first as we were asked, then more firmly. An interrupt from the keyboard reaches it anyway."""
+        """Ask it to end: first as we were asked, then more firmly."""
         self.asked += 1
         firmer = {1: number, 2: signal.SIGTERM}.get(self.asked, signal.SIGKILL)
-        if self._process is not None and firmer != signal.SIGINT:
+        if self._process is not None and not (firmer == signal.SIGINT and _has_keyboard()):
             self._process.send_signal(firmer)
 
     def end(self) -> None:
@@ -61,3 +62,15 @@ class Command:
                 self._process.wait(_LOOK_EVERY_S)
         code = self._process.returncode
         return code if code >= 0 else 128 - code
+
+
+def _has_keyboard() -> bool:
+    """Whether an interrupt comes from the keyboard, as far as can be told; it then reaches the command as well."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    finally:
+        os.close(terminal)

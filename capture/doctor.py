@@ -19,7 +19,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from tracekit.capture import cgroups, core, host, kernel
+from tracekit.capture import cgroups, core, host, kernel, privilege
 from tracekit.capture.backend import attach
 from tracekit.capture.btf import VMLINUX, Btf
 from tracekit.capture.loading import Plan, find_out
@@ -30,7 +30,6 @@ from tracekit.units import format_bytes, format_ns
 
 LOADERS = ("core", "bcc")
 
-_CAP_DAC_READ_SEARCH, _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 2, 21, 38, 39
 # Less than this is filled within minutes where much is going on.
 _LITTLE_SPACE = 1 << 30
 # The names that Debian gives to architectures, where they are not the kernel's.
@@ -146,9 +145,13 @@ def examine(families: tuple[str, ...] = RECORDED_FAMILIES) -> Diagnosis:
     if platform.system() != "Linux":
         raise UnsupportedError(f"only Linux can be recorded: this is {platform.system()}")
     check_families(families)
-    kernel.allow_locked_memory()
+    with kernel.much_locked_memory():
+        return _examined(families)
+
+
+def _examined(families: tuple[str, ...]) -> Diagnosis:
     answer = _answer_of_bpf()
-    may = answer == 0 or _holds(_CAP_SYS_ADMIN) or _holds(_CAP_BPF, _CAP_PERFMON)
+    may = answer == 0 or privilege.holds("sys_admin") or privilege.holds("bpf", "perfmon")
     btf, btf_check = _btf(families)
     checks = [
         _kernel(answer, families),
@@ -285,18 +288,9 @@ def _lockdown(families: tuple[str, ...]) -> Check:
     return Check("lockdown", State.MISSING, meaning, mends, families)
 
 
-def _holds(*capabilities: int) -> bool:
-    try:
-        status = Path("/proc/self/status").read_text(errors="replace")
-    except OSError:
-        return os.geteuid() == 0
-    held = int((status.partition("\nCapEff:")[2].split() or "0")[0], 16)
-    return all(held >> capability & 1 for capability in capabilities)
-
-
 def _privilege(may: bool, families: tuple[str, ...]) -> Check:
-    if may and not _holds(_CAP_DAC_READ_SEARCH):
-        meaning = "there, but without CAP_DAC_READ_SEARCH events will not name cgroups"
+    if may and not privilege.holds("dac_read_search"):
+        meaning = "there, but without CAP_DAC_READ_SEARCH some cgroups may stay without a name"
         return Check("privilege", State.LIMITED, meaning, (Mend("", "sudo tracekit record"),))
     if may:
         return Check("privilege", State.OK, "root" if os.geteuid() == 0 else "the capabilities that are needed")
@@ -433,17 +427,19 @@ def _with_trials(check: Check, trials: Sequence[Trial]) -> Check:
 
 def _disks() -> Check:
     names = [disk.name for disk in host.disks()]
-    unaccounted = host.unaccounted_disks()
-    if unaccounted:
-        meaning = (
-            f"{', '.join(unaccounted)}: the kernel does not account for their I/O, so no queue times and submitters"
-        )
-        settings = " ".join(f"/sys/block/{name}/queue/iostats" for name in unaccounted)
-        return Check("disks", State.LIMITED, meaning, (Mend("", _as_root(f"sh -c 'echo 1 | tee {settings}'")),))
     without = [name for name in names if not Path("/sys/block", name, "mq").is_dir()]
+    unaccounted = host.unaccounted_disks()
+    meanings, mends = [], []
+    if unaccounted:
+        meanings.append(f"{', '.join(unaccounted)}: without queue times and submitters, since queue/iostats is 0")
+        settings = " ".join(f"/sys/block/{name}/queue/iostats" for name in unaccounted)
+        mends.append(Mend("", _as_root(f"sh -c 'echo 1 | tee {settings}'")))
     if without:
-        meaning = f"{', '.join(without)}: no requests of their own, their I/O shows at the disks below if there are any"
-        return Check("disks", State.LIMITED, meaning)
+        meanings.append(
+            f"{', '.join(without)}: no requests of their own, their I/O shows at the disks below if there are any"
+        )
+    if meanings:
+        return Check("disks", State.LIMITED, "; ".join(meanings), tuple(mends))
     return Check("disks", State.OK, ", ".join(names) or "none")
 
 

@@ -56,10 +56,10 @@ class Filters:
         given: dict[str, tuple[Any, ...]] = {
             "pid": self.pids,
             "tree": self.trees,
-            "comm": self.comms,
-            "uid": self.uids,
-            "cgroup": self.cgroups,
-            "disk": self.disks,
+            "comm": _readable(self.comms),
+            "uid": _readable(self.uids),
+            "cgroup": _readable(self.cgroups),
+            "disk": _readable(self.disks),
         }
         said = {name: list(values) for name, values in given.items() if values}
         return said | {"command": True} if self.command else said
@@ -182,6 +182,11 @@ class Selection:
         for descriptor in self._maps.values():
             os.close(descriptor)
         self._maps.clear()
+
+
+def _readable(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Arguments of a command line as text that can be written down."""
+    return tuple(decode(os.fsencode(argument)) for argument in arguments)
 
 
 def _comm(name: str) -> bytes:

@@ -170,7 +170,7 @@ def _process(pid: str) -> dict[str, Any] | None:
         return None
     opening, closing = stat.index(b"("), stat.rindex(b")")
     fields = stat[closing + 2 :].split()
-    unified = [line.removeprefix("0::") for line in cgroup.splitlines() if line.startswith("0::")]
+    unified = [line.removeprefix("0::") for line in cgroup.split("\n") if line.startswith("0::")]
     arguments = command_line.removesuffix(b"\0").split(b"\0") if command_line else None
     return {
         "pid": int(pid),

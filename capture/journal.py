@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tracekit.errors import TracekitError, UsageError
-from tracekit.files import JOURNAL_LOCK, is_being_recorded, journal_path, remove_folder
+from tracekit.files import JOURNAL_LOCK, is_being_recorded, journal_path, remove_folder, sync_folder
 from tracekit.metadata import Anchor, Counters, Metadata
 from tracekit.schema import FAMILIES, family_schema
 
@@ -50,7 +50,16 @@ def open_folder(path: Path) -> int:
         raise UsageError(f"the recording at {path} is another user's: recover it as that user, or with sudo") from None
     except OSError:
         raise UsageError(f"{path} is not the journal of a recording: remove it, or choose another output") from None
+    if os.fstat(descriptor).st_uid not in _our_users():
+        os.close(descriptor)
+        raise UsageError(f"{path} is another user's: recover it as that user, or choose another output")
     return descriptor
+
+
+def _our_users() -> set[int]:
+    """Whose files this process trusts: its user's, and those of the user who called sudo."""
+    caller = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
+    return {os.geteuid(), *([int(caller)] if caller.isdecimal() else [])}
 
 
 def take_lock(folder: int, path: Path) -> int:
@@ -78,11 +87,7 @@ def check_leftover(output: Path, force: bool) -> None:
     if not os.path.lexists(path):
         return
     folder = open_folder(path)
-    try:
-        if os.fstat(folder).st_uid != os.geteuid():
-            raise UsageError(f"{path} is there and another user's: choose another output with -o")
-    finally:
-        os.close(folder)
+    os.close(folder)
     if is_being_recorded(output):
         raise UsageError(
             f"{path} belongs to a recording that still runs: wait for it, or choose another output with -o"
@@ -222,6 +227,7 @@ class JournalWriter:
         self._retired: list[_SegmentWriter] = []  # those of them that are still to be synced and closed
         self._forgotten_bytes = 0
         self.held = False
+        self._named = False  # whether the names of folder and files would survive a power cut
         self._syncing = threading.Lock()
         self._folder = self._lock = -1
         self.path.mkdir(mode=0o700)
@@ -232,8 +238,13 @@ class JournalWriter:
             self._lock = take_lock(self._folder, self.path)
             self._segment = _SegmentWriter(self._folder, 0, metadata)
         except BaseException:
+            is_ours = self._lock >= 0
             self._release()
-            shutil.rmtree(self.path, ignore_errors=True)
+            if is_ours:
+                shutil.rmtree(self.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
             raise
 
     def _throw_away_old(self) -> None:
@@ -291,6 +302,7 @@ class JournalWriter:
         self._segment = _SegmentWriter(self._folder, old.number + 1, start)
         self._older.append((old.number, old.size(), anchor.boot_ns))
         self._retired.append(old)
+        self._named = False
         while self._older and keep is not None and self._may_forget(anchor.boot_ns, keep):
             number, size, _ = self._older.pop(0)
             self._forgotten_bytes += size
@@ -343,6 +355,10 @@ class JournalWriter:
         """Make what was flushed survive a power cut. May run beside `append` and `flush`, in another thread."""
         with self._syncing:
             self._segment.sync()
+            if not self._named:
+                self._named = True
+                os.fsync(self._folder)
+                sync_folder(self.path.absolute().parent)
             while self._retired:
                 old = self._retired.pop()
                 old.sync()

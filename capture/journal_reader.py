@@ -112,10 +112,6 @@ def _is_whole(line: bytes) -> bool:
     return re.match(rb"[0-9a-f]{8} ", line) is not None and int(line[:8], 16) == zlib.crc32(line[9:])
 
 
-def _names(folder: int) -> list[str]:
-    return os.listdir(folder)
-
-
 class JournalReader:
     """Reads the journal of a recording, finished or not.
 
@@ -141,7 +137,8 @@ class JournalReader:
         try:
             if not beside_recorder:
                 self._lock = take_lock(self._folder, path)
-            numbers = sorted(int(found[1]) for name in _names(self._folder) if (found := _ACCOUNT.fullmatch(name)))
+            with os.scandir(self._folder) as entries:
+                numbers = sorted(int(found[1]) for entry in entries if (found := _ACCOUNT.fullmatch(entry.name)))
             segments = [_SegmentReader(self._folder, number) for number in numbers]
         except BaseException:
             self.close()

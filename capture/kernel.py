@@ -6,6 +6,7 @@ import errno
 import os
 import platform
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 from tracekit.errors import UnsupportedError
@@ -65,10 +66,19 @@ def _bpf(command: int, attributes: ctypes.Structure) -> int:
     return int(_libc.syscall(number, command, ctypes.byref(attributes), ctypes.sizeof(attributes)))
 
 
-def allow_locked_memory() -> None:
-    """Let maps be as large as they need; before 5.11 they count as locked memory. Not fatal where it is not allowed."""
+@contextlib.contextmanager
+def much_locked_memory() -> Iterator[None]:
+    """Maps that are made in this block may be as large as they need, where that is allowed.
+
+    Before 5.11 they count as locked memory.
+    """
+    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
 
 
 def create_map(kind: str, key_bytes: int, value_bytes: int, entries: int, flags: int) -> int:

@@ -94,7 +94,6 @@ def find_out(families: tuple[str, ...]) -> KernelFacts:
     Raises:
         UnsupportedError: there is no privilege, no type information, or no tracepoint that a family cannot do without.
     """
-    kernel.allow_locked_memory()
     kernel.check_privilege()
     kernel.check_pid_namespace()
     btf = Btf.of_kernel()

@@ -73,6 +73,9 @@ class Observer:
             notes: what the recording lacks.
         """
 
+    def noted(self, note: str) -> None:
+        """Something that the user should know."""
+
     def progressed(self, progress: Progress) -> None:
         """Half a second has passed."""
 

@@ -2,7 +2,7 @@
 
 import mmap
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -101,12 +101,17 @@ class Session:
         if "process_ring" in self._rings:
             self._listing = self._lister.submit(running)
 
+    @property
+    def lists(self) -> bool:
+        """Whether it is still being found out what ran already."""
+        return self._listing is not None
+
     def _write_listing(self) -> None:
         """Write down what ran already, without what has forked since the segment began."""
         if self._listing is None:
             return
         running = self._listing.result()
-        self._keep(*self._take("process_ring", self._rings["process_ring"]))
+        self.drain()
         self._listing = None
         forked = pa.concat_arrays([pa.array([], pa.int32()), *self._forked])
         self._forked.clear()
@@ -124,6 +129,9 @@ class Session:
             self._sync.result()
         self._poll.close()
         self._names.close()
+        # What is mapped keeps the rings in memory, and the trace is still to be written.
+        self._rings.clear()
+        self._kernel_counters.clear()
 
     def wait(self, at_most_ns: int | None) -> None:
         """Sleep until the next drain is due, a ring fills, or the time is over."""
@@ -136,12 +144,15 @@ class Session:
         Args:
             everything: also from rings that hold little, which costs as much as from others.
         """
-        taken = [
+        taken: Iterable[tuple[str, pa.RecordBatch | None]] = (
             self._take(name, ring)
             for name, ring in self._rings.items()
             for _ in range(self._times_due(name, ring, everything))
-        ]
-        full = self._is_full([batch for _, batch in taken if batch is not None])
+        )
+        full = False
+        if self._max_events is not None:  # which of them is the last, all together tell
+            taken = list(taken)
+            full = self._is_full([batch for _, batch in taken if batch is not None], self._max_events)
         for family, batch in taken:
             self._keep(family, batch)
         self.full = full
@@ -154,11 +165,11 @@ class Session:
         least = 1 if everything or name == "process_ring" else ring.size // _FILLED
         return unread // MOST_TAKEN_BYTES + 1 if unread >= least else 0
 
-    def _is_full(self, batches: list[pa.RecordBatch]) -> bool:
+    def _is_full(self, batches: list[pa.RecordBatch], max_events: int) -> bool:
         """Whether there are as many events as are wanted; the last of them ends the recording."""
-        if self._max_events is None or self.full:
-            return self.full
-        room = self._max_events - sum(self._written.values())
+        if self.full:
+            return True
+        room = max_events - sum(self._written.values())
         times = np.sort(
             np.concatenate(
                 [np.zeros(0, np.int64), *(self._within(batch).column("ts_ns").to_numpy() for batch in batches)]
@@ -267,7 +278,13 @@ class Session:
         """Stop the probes, and take what they left behind."""
         ended = host.anchor()
         self._ended_ns = min(ended.boot_ns, self._ended_ns)
-        self._attached.detach()
+        with ThreadPoolExecutor(1, "detach") as other:
+            detaching = other.submit(self._attached.detach)
+            # What comes meanwhile is no part of the recording; nor is it lost, as long as there is room for it.
+            while not detaching.done():
+                self.drain()
+                self._poll.poll(0.01)
+            detaching.result()
         deadline_ns = host.boot_ns() + _SETTLE_NS
         self.drain()
         while not self._settled() and host.boot_ns() < deadline_ns:

@@ -3,11 +3,11 @@
 import contextlib
 import errno
 import fcntl
-import glob
 import os
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from tracekit.errors import UsageError
@@ -22,6 +22,11 @@ JOURNAL_LOCK = "lock"
 def journal_path(path: Path) -> Path:
     """The hidden folder beside a trace where its events are kept until the recording ends."""
     return path.with_name(f".{path.name}.journal")
+
+
+def copy_path(path: Path, when: datetime) -> Path:
+    """The trace that a recording of `path` writes on the way, named by the time."""
+    return path.with_name(f"{path.stem}-{when:%Y%m%dT%H%M%SZ}{path.suffix}")
 
 
 def is_being_recorded(path: Path) -> bool:
@@ -106,8 +111,8 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
 
 
 def remove_temporaries(path: Path) -> None:
-    """Remove what writers of `path` left that were killed; the caller knows that none is at work."""
-    for left in _left(path.parent, f".{path.name}"):
+    """Remove what writers of `path` and of its copies left that were killed; the caller knows that none is at work."""
+    for left in _left(path.parent, rf"\.{re.escape(path.stem)}(-\d{{8}}T\d{{6}}Z)?{re.escape(path.suffix)}"):
         if not left.is_dir() or left.is_symlink():
             with contextlib.suppress(OSError):
                 left.unlink()
@@ -115,9 +120,9 @@ def remove_temporaries(path: Path) -> None:
 
 
 def _left(folder: Path, name: str) -> list[Path]:
-    """Temporary names beside a file: that name with the number of a process, and nothing else."""
-    temporary = re.compile(rf"{re.escape(name)}\.\d+\.tmp")
-    return [path for path in folder.glob(f"{glob.escape(name)}.*.tmp") if temporary.fullmatch(path.name)]
+    """Temporary names beside a file: one that meets the expression, then the number of a process, and nothing else."""
+    temporary = re.compile(rf"{name}\.\d+\.tmp")
+    return [path for path in folder.glob(".*.tmp") if temporary.fullmatch(path.name)]
 
 
 def remove_folder(folder: Path) -> None:
@@ -133,7 +138,7 @@ def remove_folder(folder: Path) -> None:
 
 def remove_discarded(path: Path) -> None:
     """Remove what is left of journals of `path` whose removal was cut short."""
-    for left in _left(path.parent, journal_path(path).name):
+    for left in _left(path.parent, re.escape(journal_path(path).name)):
         shutil.rmtree(left, ignore_errors=True)
 
 

@@ -1,5 +1,6 @@
 """Writing a trace: one Parquet file."""
 
+import contextlib
 import functools
 from pathlib import Path
 
@@ -88,7 +89,8 @@ class TraceWriter:
 
     def abandon(self) -> None:
         """Let go of the file without making it a trace."""
-        self._writer.close()
+        with contextlib.suppress(OSError):  # the disk may be full
+            self._writer.close()
 
 
 def _with_every_column(rows: pa.Table) -> pa.Table:

@@ -103,6 +103,20 @@ def test_so_many_events(tmp_path: Path) -> None:
     assert found == list(range(len(found)))
 
 
+def test_so_many_events_of_every_kind(tmp_path: Path) -> None:
+    """While the processes that ran already are still being listed, as well."""
+    output = tmp_path / "t.parquet"
+    with subprocess.Popen([*WORKLOAD, "execs", "/bin/true", "1000000"]) as load:
+        time.sleep(0.3)
+        done = run("record", "-o", output, "--max-events", "5003")
+        load.kill()
+    assert done.returncode == 0, done.stderr
+    trace = open_trace(output)
+    check_accounts(trace)
+    listed = trace.table("process").num_rows
+    assert sum(counters.written for counters in trace.metadata.counters.values()) - listed == 5003
+
+
 def test_so_much_disk(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
     with background("-o", output, "--max-size", "8M", "--", *WORKLOAD, "many_paths", "100000000") as recorder:

@@ -243,7 +243,11 @@ def test_a_journal_of_another_user_is_not_thrown_away(tmp_path: Path) -> None:
     for options in ((), ("--force",)):
         done = run(*TRACEKIT, "record", "-d", "1", "-o", output, *options)
         assert done.returncode == 2, done.stderr
-        assert "is there and another user's" in done.stderr
+        assert "is another user's: " in done.stderr
+    done = run(*TRACEKIT, "recover", output)
+    assert done.returncode == 2, done.stderr
+    assert "is another user's: " in done.stderr
+    assert list(journal_path(output).iterdir()) == []
 
 
 @pytest.mark.parametrize("force", [True, False])

@@ -77,6 +77,7 @@ def test_a_trace_that_was_written_before_its_journal_went(tmp_path: Path) -> Non
     shutil.move(copy, journal_path(output))
     (tmp_path / ".t.parquet.journal.123.tmp").mkdir()
     os.link(output, tmp_path / ".t.parquet.123.tmp")
+    os.link(output, tmp_path / ".t-20260102T030405Z.parquet.123.tmp")
 
     done = run("recover", output)
     assert done.returncode == 0, done.stderr
@@ -240,6 +241,22 @@ def test_the_third_ctrl_c_ends_a_command_that_will_not_end(tmp_path: Path) -> No
             recorder.send_signal(signal.SIGINT)
             time.sleep(0.3)
         assert recorder.wait(DEADLINE_S) == 128 + signal.SIGKILL
+    check_accounts(open_trace(output))
+
+
+def test_an_interrupt_that_comes_from_no_keyboard_reaches_the_command(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    with subprocess.Popen(
+        [*TRACEKIT, "record", "-o", output, "--", "sleep", "600"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as recorder:
+        assert recorder.stderr is not None
+        assert "Ctrl-C ends it" in recorder.stderr.readline()
+        time.sleep(0.2)
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait(DEADLINE_S) == 128 + signal.SIGINT
     check_accounts(open_trace(output))
 
 

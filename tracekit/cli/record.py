@@ -205,8 +205,12 @@ class _Screen(Observer):
         if options.last_ns is not None:
             self._line.say(f"'kill -USR1 {os.getpid()}' writes a trace of that and goes on.")
         for note in notes:
-            self._line.say(f"note: {note}")
+            self.noted(note)
         self._line.begin()
+
+    def noted(self, note: str) -> None:
+        """Something that the user should know."""
+        self._line.say(f"note: {note}")
 
     def progressed(self, progress: Progress) -> None:
         """Another half second has passed."""
