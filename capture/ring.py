@@ -97,12 +97,13 @@ class Ring:
         if not self.unread():
             return np.zeros(0, kind)
         unread = self._unread()
-        records = unread[: min(unread.size, max(MOST_TAKEN_BYTES, stride)) // stride * stride].view(framed)
-        busy = np.flatnonzero(records["length"] & _BUSY)
+        whole = unread[: min(unread.size, max(MOST_TAKEN_BYTES, stride)) // stride * stride]
+        busy = np.flatnonzero(whole.view(framed)["length"] & _BUSY)
         if busy.size:
-            records = records[: busy[0]]
+            whole = whole[: busy[0] * stride]
         self._fence()
-        taken = records.copy()
+        # Bytes: numpy copies records field by field, twenty times as slowly.
+        taken = whole.copy().view(framed)
         self._consume(taken.nbytes)
         kept = taken["length"] & _DISCARD == 0
         return taken["record"] if kept.all() else taken["record"][kept]
