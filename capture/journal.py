@@ -260,6 +260,8 @@ class JournalWriter:
 
     def append(self, name: str, rows: pa.RecordBatch) -> None:
         """Add rows of a family, or of `RUNNING`; they are written once they are many, or at the next flush."""
+        if not rows.num_rows:
+            return
         pending = self._pending[name]
         pending.append(rows)
         if sum(batch.num_rows for batch in pending) >= _BATCH_ROWS:
