@@ -57,6 +57,11 @@ class Lives:
         return np.where(self.exec_ns != NULL, self.exec_ns, self.failed_exec_ns)
 
     @property
+    def seen(self) -> Bools:
+        """Which did something while recording, and not only ran already."""
+        return np.asarray(self.forked | (self.start_ns != NULL) | (self.exit_ns != NULL))
+
+    @property
     def exited_badly(self) -> Bools:
         """Which ended with an exit code other than 0, or by a signal."""
         return np.asarray((self.exit_ns != NULL) & ((self.exit_code > 0) | (self.exit_signal > 0)))

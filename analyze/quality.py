@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from tracekit.analyze.blocks import BlockIO
 from tracekit.analyze.columns import NULL
 from tracekit.analyze.events import Events
-from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Quality
 from tracekit.metadata import Metadata
 
@@ -20,12 +18,13 @@ def quality(metadata: Metadata, events: Events) -> Quality:
         int(pairs.missed.sum()),
         len(pairs.orphans) - pairs.before,
         int(pairs.in_flight.sum()),
-        tuple(_notes(metadata, events.lives, events.blocks)),
+        tuple(_notes(metadata, events)),
         metadata.complete,
     )
 
 
-def _notes(metadata: Metadata, lives: Lives, blocks: BlockIO) -> list[str]:
+def _notes(metadata: Metadata, events: Events) -> list[str]:
+    lives, blocks = events.lives, events.blocks
     notes = []
     if not metadata.complete:
         notes.append("the recording did not end normally: its last moments may be missing")
@@ -34,6 +33,10 @@ def _notes(metadata: Metadata, lives: Lives, blocks: BlockIO) -> list[str]:
         notes.append(f"only part of the machine was recorded: {chosen}")
     if metadata.redaction is not None:
         notes.append(f"redacted: {'; '.join(str(what) for what in metadata.redaction.values())}")
+    if metadata.counters and not (len(blocks) or len(events.opens) or lives.seen.any()):
+        seen = sum(counters.seen for counters in metadata.counters.values())
+        met = f"; of {seen:,} events that were seen, none met the filters" if chosen else ""
+        notes.append(f"no event was recorded, only a list of what ran already{met}")
     pairs = blocks.pairs
     spanning = blocks.windows.spanned_by(
         np.where(pairs.start == NULL, blocks.first_issue_ns, blocks.start_ns), blocks.end_ns

@@ -15,7 +15,7 @@ from tracekit.capture import host, kernel, privilege
 from tracekit.capture.backend import attach, check_backend
 from tracekit.capture.command import GRACE_NS, Command
 from tracekit.capture.filters import Selection
-from tracekit.capture.journal import JournalWriter, Keep, check_leftover
+from tracekit.capture.journal import JournalWriter, Keep, check_leftover, moved
 from tracekit.capture.journal_reader import JournalReader
 from tracekit.capture.loading import Attached, Plan, find_out
 from tracekit.capture.options import Control, Observer, Progress, RecordOptions
@@ -312,7 +312,7 @@ def _finish(options: RecordOptions, observer: Observer) -> Metadata:
 
 def _interrupted(output: Path, error: Exception) -> TracekitError:
     if not os.path.lexists(journal_path(output)):
-        return TracekitError(f"recording ended early: the folder {output.absolute().parent} was moved or deleted")
+        return moved(output.absolute().parent)
     return TracekitError(
         f"recording ended early: {_reason(error)}; what was recorded is kept in {journal_path(output)}: "
         f"when that is mended, type 'tracekit recover {output}'"

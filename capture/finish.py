@@ -182,7 +182,7 @@ def _check_whole(journal: JournalReader, metadata: Metadata, rows: dict[str, int
     if missing or journal.damaged:
         raise TraceError(
             f"the journal {journal.path} was damaged while recording: {', '.join(missing or journal.damaged)}; "
-            "keep what is in it with 'tracekit recover'"
+            f"keep what is in it with 'tracekit recover {journal.path}'"
         )
 
 
@@ -227,9 +227,9 @@ def _footer(
         filtered, written = counts.filtered + early[family], counts.written - early[family]
         counters[family] = replace(counts, filtered=filtered, written=written)
         if not complete:
-            counters[family] = replace(
-                counters[family], written=rows[family], seen=filtered + counts.lost + rows[family]
-            )
+            damaged = sum(int(row["lost"]) for row in journal.lost if row["lost_family"] == family)
+            seen = filtered + counts.lost + damaged + rows[family]
+            counters[family] = replace(counters[family], written=rows[family], lost_damaged=damaged, seen=seen)
     return replace(
         start,
         duration_ns=last_ns - anchors[0].boot_ns,
@@ -272,6 +272,9 @@ def recover(
     if name.startswith(".") and name.endswith(".journal"):
         recording = recording.with_name(name.removeprefix(".").removesuffix(".journal"))
     output = output or recording
+    if recording.is_file() and not os.path.lexists(journal_path(recording)):
+        remove_discarded(recording)
+        raise UsageError(f"{recording} is a trace, and there is no unfinished recording of it: nothing is to be done")
     try:
         journal = JournalReader(journal_path(recording))
     except UsageError:

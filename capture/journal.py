@@ -77,6 +77,14 @@ def take_lock(folder: int, path: Path) -> int:
     return descriptor
 
 
+def moved(folder: Path) -> TracekitError:
+    """The error of a journal that is no longer where it was."""
+    return TracekitError(
+        f"recording ended early: the folder {folder} was moved or deleted; where it is now, 'tracekit recover' "
+        "finds what was recorded"
+    )
+
+
 def check_leftover(output: Path, force: bool) -> None:
     """Refuse to record over an unfinished recording.
 
@@ -282,7 +290,7 @@ class JournalWriter:
                 self._write(name)
         self._segment.vouch(anchor, counters)
         if not self._is_in_its_place():
-            raise TracekitError(f"recording ended early: the folder {self.path.absolute().parent} was moved or deleted")
+            raise moved(self.path.absolute().parent)
 
     def _is_in_its_place(self) -> bool:
         try:

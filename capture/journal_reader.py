@@ -23,8 +23,19 @@ _ACCOUNT = re.compile(r"(\d{8})\.account")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+# Of a stream at a flush: its length, its checksum, and when that was.
+_Mark = tuple[int, int, int]
+
+
 class _SegmentReader:
-    """One segment: of its streams what the account vouches for."""
+    """One segment: of its streams what the account vouches for.
+
+    Attributes:
+        start: the footer as it was when the segment began; None: it cannot be read.
+        progress: clocks and counters at the flushes.
+        damaged: what could not be read, for a person.
+        broken: of each stream that breaks off, the time of the last flush that is whole; 0: there is none.
+    """
 
     def __init__(self, folder: int, number: int) -> None:
         self.number, self._folder = number, folder
@@ -35,16 +46,17 @@ class _SegmentReader:
         except (TraceError, IndexError):
             self.start = None
         self.progress: list[Progress] = []
-        marks: dict[str, list[tuple[int, int]]] = {name: [] for name in SCHEMAS}
+        marks: dict[str, list[_Mark]] = {name: [] for name in SCHEMAS}
         for line in lines[1:]:
             try:
                 raw = json.loads(line)
                 counters = {family: Counters(**values) for family, values in raw["counters"].items()}
                 self._keep((Anchor(raw["boot_ns"], raw["realtime_ns"]), counters))
                 for name, (size, checksum) in raw["streams"].items():
-                    marks[name].append((int(size), int(checksum)))
+                    marks[name].append((int(size), int(checksum), int(raw["boot_ns"])))
             except (ValueError, KeyError, TypeError, AttributeError):
                 self._complain("a line of the account")
+        self.broken: dict[str, int] = {}
         self._good = {name: self._whole(name, marks[name]) for name in SCHEMAS if marks[name]}
 
     def _keep(self, line: Progress) -> None:
@@ -67,21 +79,21 @@ class _SegmentReader:
             whole[0] = b""
         return [line for line in whole if line is not None]
 
-    def _whole(self, name: str, marks: list[tuple[int, int]]) -> int:
+    def _whole(self, name: str, marks: list[_Mark]) -> int:
         """Bytes of a stream up to the last place where length and checksum agree with the account."""
+        good = checksum = since_ns = 0
         try:
-            mapped = self._mapped(name)
+            mapped: mmap.mmap | bytes = self._mapped(name)
         except (OSError, ValueError):  # not there, not a file, or empty
-            self._complain(f"the {name} events")
-            return 0
-        good = checksum = 0
+            mapped = b""
         with memoryview(mapped) as data:
-            for size, expected in marks:
+            for size, expected, at_ns in marks:
                 checksum = zlib.crc32(data[good:size], checksum)
                 if size > len(data) or checksum != expected:
                     self._complain(f"{name} events")
+                    self.broken[name] = since_ns
                     break
-                good = size
+                good, since_ns = size, at_ns
         return good
 
     def _mapped(self, name: str) -> mmap.mmap:
@@ -122,6 +134,7 @@ class JournalReader:
     Attributes:
         start: the footer as it was when the oldest segment began.
         damaged: what could not be read.
+        lost: the same as rows of the family `lost`.
         goes_on: whether the recording does.
 
     Raises:
@@ -153,22 +166,41 @@ class JournalReader:
                 "recovered, so remove it"
             )
         self.start = self._segments[0].start or self._reconstructed(starts[0])
+        self.lost = list(self._lost())
 
     def _reconstructed(self, later: Metadata) -> Metadata:
         """The first line of the oldest segment, when it cannot be read."""
         clock = dataclasses.replace(later.clock, anchors=(self._segments[0].progress[0][0],))
         return dataclasses.replace(later, clock=clock, counters={})
 
+    def _lost(self) -> Iterator[dict[str, str | int]]:
+        """Events that were counted, and are in no part of a stream that can be read."""
+        before = (self.start.clock.anchors[0], self.start.counters)
+        for segment, following in zip(self._segments, [*self._segments[1:], None], strict=True):
+            start = following.start if following is not None else None
+            after = segment.progress[-1] if start is None else (start.clock.anchors[0], start.counters)
+            for family in segment.broken.keys() & after[1].keys():
+                rows = sum(batch.num_rows for batch in segment.batches(family, ["ts_ns"]))
+                missing = after[1][family].written - before[1].get(family, Counters()).written - rows
+                if missing > 0:
+                    window = {"start_ns": segment.broken[family] or before[0].boot_ns, "ts_ns": after[0].boot_ns}
+                    yield {"event": "lost", "lost_family": family, "lost": missing, **window}
+            before = after
+
     def progress(self) -> list[Progress]:
         """Clocks and counters as they were at each flush."""
         return [line for segment in self._segments for line in segment.progress]
 
     def batches(self, family: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Rows of one family, or some of their columns; before those of `process` the processes that ran already."""
+        """Rows of one family, or some of their columns: before those of `process` the processes that ran already, and
+        after those of `lost` what was lost with the journal.
+        """
         if family == "process":
             yield from self._segments[0].batches(RUNNING, columns)
         for segment in self._segments:
             yield from segment.batches(family, columns)
+        if family == "lost" and self.lost:
+            yield pa.RecordBatch.from_pylist(self.lost, SCHEMAS["lost"]).select(columns or SCHEMAS["lost"].names)
 
     def running(self) -> int:
         """How many processes ran already when the oldest segment began."""

@@ -55,12 +55,13 @@ class Counters:
     lost_ring_full: int = 0
     lost_state_full: int = 0
     lost_not_run: int = 0
+    lost_damaged: int = 0
     truncated: int = 0
 
     @property
     def lost(self) -> int:
         """Events that could not be recorded, for whatever reason."""
-        return self.lost_ring_full + self.lost_state_full + self.lost_not_run
+        return self.lost_ring_full + self.lost_state_full + self.lost_not_run + self.lost_damaged
 
     def __sub__(self, earlier: "Counters") -> "Counters":
         """What happened since an earlier look at the same counters."""
@@ -110,8 +111,9 @@ class Metadata:
                 parts.append("what the command did and started")
             else:
                 listed = values if isinstance(values, list) else [values]
-                parts.append(f"{kind} {' or '.join(str(value) for value in listed)}")
-        return ", ".join(parts) or None
+                of_what = "of block I/O only disk" if kind == "disk" else kind
+                parts.append(f"{of_what} {' or '.join(str(value) for value in listed)}")
+        return " and ".join(parts) or None
 
     def to_json(self) -> str:
         """The footer's text; `from_json` gives the same object back."""

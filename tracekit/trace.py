@@ -219,6 +219,8 @@ def _ends(path: Path) -> tuple[int, bytes, bytes]:
             return status.st_size, head, raw.read(4)
     except FileNotFoundError as error:
         raise UsageError(f"there is no file {path}{_recovery(path)}") from error
+    except PermissionError as error:
+        raise UsageError(f"{path} is not yours to read: use sudo, or have its owner give it to you") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be opened: {error.strerror}") from error
 

@@ -57,6 +57,17 @@ def format_ns(value_ns: int | float | None) -> str:
     return f"{value_ns:.0f} ns"
 
 
+def format_span(value_ns: int) -> str:
+    """A length of time as a person gives it, such as `1 h`, `10 min`, `1 min 30 s`; short ones as `format_ns`."""
+    if value_ns < 60 * SECOND_NS:
+        return format_ns(value_ns)
+    left, parts = round(value_ns / SECOND_NS), []
+    for seconds, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, left = divmod(left, seconds)
+        parts += [f"{count} {unit}"] if count else []
+    return " ".join(parts)
+
+
 def format_bytes(size: int | float | None) -> str:
     """A size in binary units, such as `4.0 KiB`; `?` if unknown."""
     if size is None:

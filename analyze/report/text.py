@@ -106,7 +106,7 @@ def _findings(report: Report) -> list[Any]:
     if not report.findings:
         why = (
             "no events were recorded"
-            if not sum(report.trace.events.values())
+            if not sum(count for event, count in report.trace.events.items() if event not in ("process", "lost"))
             else "no rhythm, outlier, second mode or frequent failure was found"
         )
         if report.quality.lost:

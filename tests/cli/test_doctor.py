@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tracekit.capture import core, doctor, host, kernel
+from tracekit.capture import core, doctor, host, kernel, privilege
 from tracekit.capture.btf import Btf
 from tracekit.capture.doctor import Check, Mend, State
 from tracekit.capture.loading import Plan
@@ -73,7 +73,7 @@ def machine(monkeypatch: Patch, tmp_path: Path) -> Machine:
     monkeypatch.setattr(host, "disks", lambda: ())
     monkeypatch.setattr(doctor, "_bcc_loader", lambda: Check("bcc loader", None, "there"))
     monkeypatch.setattr(doctor, "_lockdown", lambda _: Check("lockdown", State.OK, "none"))
-    monkeypatch.setattr(doctor, "_holds", lambda *_: True)
+    monkeypatch.setattr(privilege, "holds", lambda *_: True)
     monkeypatch.setattr(doctor, "find_out", lambda _: None)
     monkeypatch.setattr(doctor, "attach", made.attach)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -89,7 +89,7 @@ def nobody(machine: Machine, monkeypatch: Patch) -> Machine:
         raise UnsupportedError("/sys/kernel/tracing cannot be read: recording needs root, so run it with sudo")
 
     machine.answer = errno.EPERM
-    monkeypatch.setattr(doctor, "_holds", lambda *_: False)
+    monkeypatch.setattr(privilege, "holds", lambda *_: False)
     monkeypatch.setattr(kernel, "tracefs", no_tracefs)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     return machine

@@ -39,7 +39,8 @@ def test_trace_that_may_not_be_read(
     code = main([command, str(path)])
 
     assert code == 2
-    assert capsys.readouterr().err == f"tracekit: {path} cannot be opened: Permission denied\n"
+    advice = "use sudo, or have its owner give it to you"
+    assert capsys.readouterr().err == f"tracekit: {path} is not yours to read: {advice}\n"
 
 
 def _refuse(*_: object, **__: object) -> None:

@@ -26,8 +26,8 @@ event  rows
 exec      1
 open      2
 
-family   seen  filtered  written  lost ring full  lost state full  lost not run  truncated
-process     9         3        1               5                0             0          2
+family   seen  filtered  written  lost ring full  lost state full  lost not run  lost damaged  truncated
+process     9         3        1               5                0             0             0          2
 
 disk       size  device  kind            scheduler  model
 sda   931.3 GiB     8:0  not rotational  none       ?

@@ -254,7 +254,7 @@ def test_processes_whose_threads_all_end_at_once(tmp_path: Path) -> None:
         (("--system",), "--system is for a COMMAND"),
         (("--ring-size", "2G"), "a ring of 2G makes no sense"),
         (("--ring-size", "4"), "a ring of 4 makes no sense"),
-        (("--max-size", "0"), "must be above zero"),
+        (("--max-size", "0"), "give 1.0 MiB or more"),
         (("--max-size", "much"), "'much' is not a size"),
         (("--min-free", "1000T"), "to stay free"),
     ],
@@ -280,3 +280,7 @@ def test_a_filter_that_nothing_meets_is_told(tmp_path: Path) -> None:
     trace = open_trace(output)
     check_accounts(trace)
     assert trace.metadata.counters["open"].written == 0
+    shown = subprocess.run([*TRACEKIT, "report", output], check=True, capture_output=True, text=True).stdout
+    assert "no event was recorded, only a list of what ran already; of " in shown
+    assert "none met the filters" in " ".join(shown.split())
+    assert "Nothing stands out: no events were recorded." in shown

@@ -1,11 +1,16 @@
 """Messages on stderr, and on a terminal one line that lives."""
 
 import contextlib
+import shlex
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
+
+from tracekit.text import printable
+from tracekit.units import format_bytes
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -65,6 +70,13 @@ class LiveLine:
             with contextlib.suppress(OSError):
                 self._live.stop()
             self._live = None
+
+
+def what_was_written(path: Path) -> str:
+    """A trace, and the command that a person types next."""
+    name = printable(str(path))
+    argument = shlex.quote(f"./{name}" if name.startswith("-") else name)
+    return f"wrote {name} ({format_bytes(path.stat().st_size)}). Next: tracekit report {argument}"
 
 
 def _live() -> "Live":

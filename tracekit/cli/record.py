@@ -4,6 +4,7 @@ import mmap
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -11,19 +12,31 @@ import click
 from tracekit.capture.agent import record as run
 from tracekit.capture.backend import BACKENDS
 from tracekit.capture.filters import Filters
+from tracekit.capture.host import memory_bytes
 from tracekit.capture.options import Control, Observer, Progress, RecordOptions
-from tracekit.cli.live import LiveLine
+from tracekit.capture.probes import ring_bytes
+from tracekit.cli.live import LiveLine, what_was_written
 from tracekit.cli.options import families_option
 from tracekit.errors import TracekitError, UsageError
 from tracekit.metadata import Counters, Metadata
 from tracekit.text import printable
-from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns, format_share, parse_duration, parse_size
+from tracekit.units import (
+    SECOND_NS,
+    format_bytes,
+    format_count,
+    format_ns,
+    format_share,
+    format_span,
+    parse_duration,
+    parse_size,
+)
 
 _MEANING = {"process": "process starts and ends", "block": "block I/O", "open": "opens of files"}
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What its rows are besides events.
 _ALSO = {"process": " (with a list of those that ran already)"}
 _MOST_RING_BYTES = 1 << 30
+_LEAST_BYTES = 1 << 20
 _WARN_EVERY_S = 10
 
 
@@ -69,7 +82,7 @@ _WARN_EVERY_S = 10
 @click.option(
     "--max-size",
     metavar="SIZE",
-    help="End when the recording takes so much disk, such as 500M; the trace is smaller than that.",
+    help="End when the recording takes so much disk, 1M or more; looked at twice a second. The trace is smaller.",
 )
 @click.option(
     "--min-free",
@@ -161,6 +174,8 @@ def record(  # noqa: PLR0913 - an argument for each option
     signal.signal(signal.SIGUSR1, lambda *_: control.copy())
     with LiveLine() as line:
         _, code = run(options, control, _Screen(options, line))
+        if code:
+            line.say(f"{printable(command[0])} ended with exit code {code}, and tracekit ends with the same.")
     for number in _ENDING:  # it has ended: one more Ctrl-C should not make it look as if it had failed
         signal.signal(number, signal.SIG_IGN)
     return code
@@ -168,8 +183,8 @@ def record(  # noqa: PLR0913 - an argument for each option
 
 def _limit(text: str) -> int:
     size = parse_size(text)
-    if size == 0:
-        raise UsageError(f"the size {text!r} must be above zero")
+    if size < _LEAST_BYTES:
+        raise UsageError(f"--max-size {text} makes no sense: give {format_bytes(_LEAST_BYTES)} or more")
     return size
 
 
@@ -187,6 +202,7 @@ class _Screen(Observer):
 
     def __init__(self, options: RecordOptions, line: LiveLine) -> None:
         self._options, self._line = options, line
+        self._bytes_on_disk = 0
         self._lost: dict[str, int] = {}
         self._warned_s = -float(_WARN_EVERY_S)
 
@@ -195,9 +211,11 @@ class _Screen(Observer):
         options = self._options
         what = [_MEANING[family] for family in options.families]
         listed = " and ".join(filter(None, [", ".join(what[:-1]), what[-1]]))
-        limit = "" if options.duration_ns is None else f" for {format_ns(options.duration_ns)}"
+        if options.filters.disks:
+            listed = listed.replace("block I/O", f"block I/O of {' or '.join(map(printable, options.filters.disks))}")
+        limit = "" if options.duration_ns is None else f" for {format_span(options.duration_ns)}"
         command = f" while {printable(options.command[0])} runs" if options.command else ""
-        kept = "what is recorded" if options.last_ns is None else f"the last {format_ns(options.last_ns)}"
+        kept = "what is recorded" if options.last_ns is None else f"the last {format_span(options.last_ns)}"
         self._line.say(
             f"recording {listed}{_of_whom(options.filters)}{limit}{command} ({backend} loader). "
             f"Ctrl-C ends it and keeps {kept}."
@@ -214,6 +232,7 @@ class _Screen(Observer):
 
     def progressed(self, progress: Progress) -> None:
         """Another half second has passed."""
+        self._bytes_on_disk = progress.bytes_on_disk
         self._warn_of_losses(progress)
         if not self._line.lives:
             return
@@ -234,15 +253,19 @@ class _Screen(Observer):
             if lost > 0:
                 self._warned_s = time.monotonic()
                 self._lost[family] = count.lost
-                advice = _against(count, progress.ring_bytes[family])
+                advice = _against(count, max(4 * progress.ring_bytes[family], self._usual_ring_bytes()))
                 self._line.say(
-                    f"WARNING: {format_count(lost)} {family} events were just lost: {_reasons(count)}{advice}"
+                    f"WARNING: {format_count(count.lost)} {family} events were lost so far: {_reasons(count)}{advice}"
                 )
+
+    def _usual_ring_bytes(self) -> int:
+        """Size of the largest ring by default."""
+        return max(ring_bytes(self._options.families, memory_bytes(), os.cpu_count() or 1).values())
 
     def ended(self, reason: str | None, counters: dict[str, Counters]) -> None:
         """The recording is over."""
         if reason is not None:
-            self._line.say(f"ending, since {_LIMITS[reason](self._options)}.")
+            self._line.say(f"ending, since {_LIMITS[reason](self._options, self._bytes_on_disk)}.")
         whom = _of_whom(self._options.filters)
         if whom and all(count.written == count.lost == 0 for count in counters.values()):
             seen = sum(count.seen for count in counters.values())
@@ -268,19 +291,23 @@ class _Screen(Observer):
         self._line.say(f"{printable(self._options.command[0])} still runs; waiting for it to end.")
 
 
-_LIMITS = {
-    "--max-events": lambda options: f"it has {format_count(options.max_events)} events (--max-events)",
-    "--max-size": lambda options: f"it takes {format_bytes(options.max_bytes)} of disk (--max-size)",
-    "--min-free": lambda options: f"the disk must keep {format_bytes(options.min_free_bytes)} free (--min-free)",
+_LIMITS: dict[str, Callable[[RecordOptions, int], str]] = {
+    "--max-events": lambda options, _: f"it has {format_count(options.max_events)} events (--max-events)",
+    "--max-size": lambda options, taken: (
+        f"it takes {format_bytes(taken)} of disk (--max-size {format_bytes(options.max_bytes)})"
+    ),
+    "--min-free": lambda options, _: f"the disk must keep {format_bytes(options.min_free_bytes)} free (--min-free)",
 }
 
 
 def _of_whom(filters: Filters) -> str:
-    """The filters, for a person."""
-    said = filters.footer()
-    said.pop("command", None)
-    parts = [f"{name} {' or '.join(printable(str(value)) for value in values)}" for name, values in said.items()]
-    return f" of {', '.join(parts)}" if parts else ""
+    """The filters for processes, for a person."""
+    parts = [
+        f"{name} {' or '.join(printable(str(value)) for value in values)}"
+        for name, values in filters.footer().items()
+        if name not in ("command", "disk")
+    ]
+    return f" of {' and '.join(parts)}" if parts else ""
 
 
 def _what_was_recorded(path: Path, metadata: Metadata) -> list[str]:
@@ -288,7 +315,6 @@ def _what_was_recorded(path: Path, metadata: Metadata) -> list[str]:
     families = ", ".join(
         f"{name} {format_count(count.written)}{_ALSO.get(name, '')}" for name, count in metadata.counters.items()
     )
-    name = printable(str(path))
     return [
         f"recorded {format_count(events)} events in {format_ns(metadata.duration_ns)}: {families}.",
         *(
@@ -297,7 +323,7 @@ def _what_was_recorded(path: Path, metadata: Metadata) -> list[str]:
             for family, count in metadata.counters.items()
             if count.lost
         ),
-        f"wrote {name} ({format_bytes(path.stat().st_size)}). Next: tracekit report {name}",
+        what_was_written(path),
     ]
 
 
@@ -306,6 +332,7 @@ def _reasons(count: Counters) -> str:
         "the ring was full": count.lost_ring_full,
         "too many threads or requests at once": count.lost_state_full,
         "a probe interrupted itself": count.lost_not_run,
+        "the journal was damaged": count.lost_damaged,
     }
     found = {reason: lost for reason, lost in reasons.items() if lost}
     if len(found) == 1:
@@ -313,9 +340,9 @@ def _reasons(count: Counters) -> str:
     return ", ".join(f"{reason} ({format_count(lost)})" for reason, lost in found.items())
 
 
-def _against(count: Counters, ring_bytes: int) -> str:
+def _against(count: Counters, larger_bytes: int) -> str:
     """What helps against a loss that goes on."""
     if not count.lost_ring_full:
         return "."
-    larger = format_bytes(min(max(4 * ring_bytes, 1 << 20), _MOST_RING_BYTES)).replace(".0 ", "").replace("iB", "")
+    larger = format_bytes(min(larger_bytes, _MOST_RING_BYTES)).replace(".0 ", "").replace("iB", "")
     return f". A larger ring helps (--ring-size {larger}), or recording less (--events, --comm, --cgroup and others)."

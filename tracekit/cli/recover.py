@@ -6,9 +6,8 @@ from pathlib import Path
 import click
 
 from tracekit.capture.finish import recover as run
-from tracekit.cli.live import LiveLine
-from tracekit.text import printable
-from tracekit.units import format_bytes, format_count, format_ns
+from tracekit.cli.live import LiveLine, what_was_written
+from tracekit.units import format_count, format_ns
 
 
 @click.command()
@@ -34,8 +33,7 @@ def recover(recording: Path, output: Path | None, force: bool) -> None:
         line.say(f"recovered {format_count(events)} events of {format_ns(metadata.duration_ns)}: {families}.")
         if metadata.clock.anchors:
             ended = datetime.fromtimestamp(metadata.clock.anchors[-1].realtime_ns // 10**9, UTC)
-            line.say(f"it ends at {ended:%H:%M:%S} UTC: up to a second before the recorder died is missing.")
+            line.say(f"it ends at {ended:%H:%M:%S} UTC: up to a second before the recorder ended is missing.")
         if damaged:
             line.say(f"note: {', '.join(damaged)} could not be read, nor what follows in the same minute.")
-        name = printable(str(path))
-        line.say(f"wrote {name} ({format_bytes(path.stat().st_size)}). Next: tracekit report {name}")
+        line.say(what_was_written(path))

@@ -12,7 +12,7 @@ DEFAULT_WIDTH = 80
 
 
 @click.command()
-@click.argument("trace", type=click.Path(path_type=Path), default=Path("trace.parquet"))
+@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
 @click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
