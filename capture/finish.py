@@ -21,7 +21,7 @@ from tracekit.units import SECOND_NS
 from tracekit.writer import TraceWriter, with_own_dictionaries
 
 # Rows of a batch that are older than all before it by more than this (calls that took long) are set aside.
-_LATE_NS = 5 * SECOND_NS
+_LATE_NS = SECOND_NS
 _PIECE_ROWS = 1 << 16
 _END_OF_TIME = np.iinfo(np.int64).max
 
