@@ -34,8 +34,9 @@ def _notes(metadata: Metadata, events: Events) -> list[str]:
     if metadata.redaction is not None:
         notes.append(f"redacted: {'; '.join(str(what) for what in metadata.redaction.values())}")
     if metadata.counters and not (len(blocks) or len(events.opens) or lives.seen.any()):
-        seen = sum(counters.seen for counters in metadata.counters.values())
-        met = f"; of {seen:,} events that were seen, none met the filters" if chosen else ""
+        passed_over = sum(counters.filtered for counters in metadata.counters.values())
+        lost = any(counters.lost for counters in metadata.counters.values())
+        met = f"; of {passed_over:,} events that were seen, none met the filters" if chosen and not lost else ""
         notes.append(f"no event was recorded, only a list of what ran already{met}")
     pairs = blocks.pairs
     spanning = blocks.windows.spanned_by(

@@ -29,7 +29,7 @@ from tracekit.units import SECOND_NS, format_bytes
 
 # A killed recorder has lost what came since the last flush, so a second must have two.
 _FLUSH_EVERY_NS = SECOND_NS // 2
-# Damage to the journal costs at most the rest of a segment, and reading it takes that much memory.
+# Damage to the journal costs at most the rest of a segment.
 _SEGMENT_NS = 60 * SECOND_NS
 _SEGMENT_BYTES = 32 << 20
 # A flight recorder holds so many segments at least, and one more: it forgets a segment at a time.
@@ -272,7 +272,7 @@ class _Recording:
             metadata = copying.result()
         except TracekitError as error:
             self._observer.not_written(error)
-        except (OSError, pa.ArrowException) as error:
+        except Exception as error:
             self._observer.not_written(TracekitError(f"{self._copy_path} cannot be written: {_reason(error)}"))
         else:
             self._observer.written(self._copy_path, metadata)
@@ -305,7 +305,9 @@ def _finish(options: RecordOptions, observer: Observer) -> Metadata:
             reader.remove()
         finally:
             reader.close()
-    except (OSError, pa.ArrowException) as error:
+    except TracekitError:
+        raise
+    except Exception as error:
         raise _interrupted(options.output, error) from error
     return metadata
 

@@ -71,7 +71,7 @@ class Cgroup:
     def has(self, pid: int) -> bool:
         """Whether a process is in it or below it."""
         with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/cgroup").read_text(errors="surrogateescape").split("\n")[:-1]:
+            for line in os.fsdecode(Path(f"/proc/{pid}/cgroup").read_bytes()).split("\n")[:-1]:
                 _, controllers, path = line.split(":", 2)
                 if self.controller in controllers.split(","):
                     return self.path == "/" or path == self.path or path.startswith(f"{self.path}/")

@@ -272,9 +272,9 @@ def recover(
     if name.startswith(".") and name.endswith(".journal"):
         recording = recording.with_name(name.removeprefix(".").removesuffix(".journal"))
     output = output or recording
-    if recording.is_file() and not os.path.lexists(journal_path(recording)):
+    if os.path.lexists(recording) and not os.path.lexists(journal_path(recording)):
         remove_discarded(recording)
-        raise UsageError(f"{recording} is a trace, and there is no unfinished recording of it: nothing is to be done")
+        raise UsageError(f"{recording} is there, and there is no unfinished recording of it: nothing is to be done")
     try:
         journal = JournalReader(journal_path(recording))
     except UsageError:

@@ -97,12 +97,6 @@ def disks() -> tuple[Disk, ...]:
     return tuple(disk for path in sorted(_SYS_BLOCK.iterdir()) if (disk := _disk(path)).size_bytes)
 
 
-def unaccounted_disks() -> list[str]:
-    """Disks whose requests the kernel does not account for: of those it tells no start either."""
-    having = (path for path in sorted(_SYS_BLOCK.iterdir()) if (path / "mq").is_dir())
-    return [path.name for path in having if _read(path / "queue/iostats") == "0"]
-
-
 def _disk(path: Path) -> Disk:
     major, minor = (int(part) for part in (_read(path / "dev") or "0:0").split(":"))
     scheduler = _read(path / "queue/scheduler")
@@ -165,7 +159,7 @@ def _process(pid: str) -> dict[str, Any] | None:
         stat = (folder / "stat").read_bytes()
         command_line = (folder / "cmdline").read_bytes()
         status = (folder / "status").read_bytes()
-        cgroup = (folder / "cgroup").read_text(errors="backslashreplace")
+        cgroup = decode((folder / "cgroup").read_bytes())
     except OSError:
         return None
     opening, closing = stat.index(b"("), stat.rindex(b")")

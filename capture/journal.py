@@ -235,7 +235,7 @@ class JournalWriter:
         self._retired: list[_SegmentWriter] = []  # those of them that are still to be synced and closed
         self._forgotten_bytes = 0
         self.held = False
-        self._named = False  # whether the names of folder and files would survive a power cut
+        self._named = False  # whether the folder's name would survive a power cut
         self._syncing = threading.Lock()
         self._folder = self._lock = -1
         self.path.mkdir(mode=0o700)
@@ -312,7 +312,6 @@ class JournalWriter:
         self._segment = _SegmentWriter(self._folder, old.number + 1, start)
         self._older.append((old.number, old.size(), anchor.boot_ns))
         self._retired.append(old)
-        self._named = False
         while self._older and keep is not None and self._may_forget(anchor.boot_ns, keep):
             number, size, _ = self._older.pop(0)
             self._forgotten_bytes += size
@@ -365,9 +364,9 @@ class JournalWriter:
         """Make what was flushed survive a power cut. May run beside `append` and `flush`, in another thread."""
         with self._syncing:
             self._segment.sync()
+            os.fsync(self._folder)
             if not self._named:
                 self._named = True
-                os.fsync(self._folder)
                 sync_folder(self.path.absolute().parent)
             while self._retired:
                 old = self._retired.pop()

@@ -153,20 +153,19 @@ class JournalReader:
             with os.scandir(self._folder) as entries:
                 numbers = sorted(int(found[1]) for entry in entries if (found := _ACCOUNT.fullmatch(entry.name)))
             segments = [_SegmentReader(self._folder, number) for number in numbers]
+            self.damaged = [complaint for segment in segments for complaint in segment.damaged]
+            self._segments = [segment for segment in segments if segment.progress]
+            starts = [segment.start for segment in self._segments if segment.start is not None]
+            if not starts:
+                raise TraceError(
+                    f"{path} breaks off before the first events, or is damaged from its beginning: nothing can be "
+                    "recovered, so remove it"
+                )
+            self.start = self._segments[0].start or self._reconstructed(starts[0])
+            self.lost = list(self._lost())
         except BaseException:
             self.close()
             raise
-        self.damaged = [complaint for segment in segments for complaint in segment.damaged]
-        self._segments = [segment for segment in segments if segment.progress]
-        starts = [segment.start for segment in self._segments if segment.start is not None]
-        if not starts:
-            self.close()
-            raise TraceError(
-                f"{path} breaks off before the first events, or is damaged from its beginning: nothing can be "
-                "recovered, so remove it"
-            )
-        self.start = self._segments[0].start or self._reconstructed(starts[0])
-        self.lost = list(self._lost())
 
     def _reconstructed(self, later: Metadata) -> Metadata:
         """The first line of the oldest segment, when it cannot be read."""
@@ -179,11 +178,16 @@ class JournalReader:
         for segment, following in zip(self._segments, [*self._segments[1:], None], strict=True):
             start = following.start if following is not None else None
             after = segment.progress[-1] if start is None else (start.clock.anchors[0], start.counters)
-            for family in segment.broken.keys() & after[1].keys():
+            last = segment.progress[-1]
+            for family, counts in after[1].items():
+                vouched = last[1].get(family, Counters())
+                if family not in segment.broken and counts.written == vouched.written:
+                    continue
                 rows = sum(batch.num_rows for batch in segment.batches(family, ["ts_ns"]))
-                missing = after[1][family].written - before[1].get(family, Counters()).written - rows
+                missing = counts.written - before[1].get(family, Counters()).written - rows
                 if missing > 0:
-                    window = {"start_ns": segment.broken[family] or before[0].boot_ns, "ts_ns": after[0].boot_ns}
+                    since_ns = segment.broken.get(family, last[0].boot_ns) or before[0].boot_ns
+                    window = {"start_ns": since_ns, "ts_ns": after[0].boot_ns}
                     yield {"event": "lost", "lost_family": family, "lost": missing, **window}
             before = after
 

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tracekit.capture import host, kernel, wire
+from tracekit.capture import kernel, wire
 from tracekit.capture.btf import Btf
-from tracekit.capture.probes import BLOCK_START, PROBES, Probe
+from tracekit.capture.probes import PROBES, Probe
 from tracekit.errors import UnsupportedError
 
 
@@ -107,12 +107,6 @@ def find_out(families: tuple[str, ...]) -> KernelFacts:
         there = [probe for probe in PROBES[family] if _exists(probe, btf, events)]
         notes += _without(family, there)
         probes[family] = tuple(there)
-    if BLOCK_START in probes.get("block", ()):
-        notes += [
-            f"the kernel does not account for the I/O of {disk}: its queue times and submitters are not recorded, "
-            f"and with a filter for processes nothing of it (mend: echo 1 > /sys/block/{disk}/queue/iostats)"
-            for disk in host.unaccounted_disks()
-        ]
     return KernelFacts(btf, probes, tuple(notes), _config(btf))
 
 

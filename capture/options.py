@@ -94,7 +94,7 @@ class Observer:
         """A trace is there: that of the recording, or one that was asked for on the way."""
 
     def not_written(self, error: TracekitError) -> None:
-        """A trace that was asked for on the way could not be written; the recording goes on."""
+        """A trace that was asked for on the way could not be written; the recording is not touched by that."""
 
     def waiting(self) -> None:
         """The trace is there, and the command still runs."""

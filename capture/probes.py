@@ -45,9 +45,6 @@ def _call(name: str, leave: str, without: str | None = None) -> tuple[Probe, Pro
     )
 
 
-# since 6.5, commit 5a80bd075f3b
-BLOCK_START = Probe("on_block_start", "block_io_start", "queue times and submitters of block I/O")
-
 #: In the order of attaching. An architecture without open(2) and creat(2) has no tracepoints for them.
 PROBES: dict[str, tuple[Probe, ...]] = {
     "process": (
@@ -62,7 +59,8 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         Probe("on_block_merge", "block_rq_merge", "merges of block requests"),
         Probe("on_block_requeue", "block_rq_requeue"),
         Probe("on_block_issue", "block_rq_issue"),
-        BLOCK_START,
+        # since 6.5, commit 5a80bd075f3b
+        Probe("on_block_start", "block_io_start", "queue times and submitters of block I/O"),
     ),
     # Kept up if process trees are asked for; attached last, since an exit must still be found in its tree.
     "tree": (

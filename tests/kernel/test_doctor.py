@@ -160,22 +160,3 @@ def test_without_privilege() -> None:
 
     assert (done.returncode, done.stderr) == (4, "")
     assert done.stdout.startswith("This user cannot record: 'sudo tracekit doctor' tells what root can.\n")
-
-
-def test_a_disk_whose_io_the_kernel_does_not_account_for(tmp_path: Path, loop_disk: tuple[Path, Path]) -> None:
-    disk = loop_disk[0].name
-    setting = Path("/sys/block", disk, "queue/iostats")
-    setting.write_text("0")
-    try:
-        _, said = ask("--events", "block")
-        command = [*TRACEKIT, "record", "-d", "0.2", "-o", tmp_path / "t.parquet"]
-        noted = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    finally:
-        setting.write_text("1")
-    found = check(said, "disks")
-    assert found["state"] == "limited"
-    assert disk in found["meaning"]
-    assert "queue/iostats is 0" in found["meaning"]
-    assert str(setting) in commands(found)
-    assert f"note: the kernel does not account for the I/O of {disk}: " in noted
-    assert f"{disk}: without queue times" not in check(ask("--events", "block")[1], "disks")["meaning"]

@@ -87,7 +87,7 @@ def nested_cgroup(kind: str, option: str) -> Iterator[Path]:
             pytest.fail("there is no unified cgroup hierarchy on this machine")
         pytest.skip(f"no hierarchy of version 1 has {option}: this machine gives its controllers to version 2")
     upper = Path(where) / f"tracekit-{uuid.uuid4().hex[:8]}"
-    lower = upper / os.fsdecode(b"be\x0b\xfflow")  # what a name may hold: all but a slash and the end of a line
+    lower = upper / os.fsdecode(b"be\x0b\r\xfflow")  # what a name may hold: all but a slash and the end of a line
     lower.mkdir(parents=True)
     try:
         yield lower

@@ -127,6 +127,26 @@ def test_a_flight_recorder_forgets(tmp_path: Path) -> None:
     assert metadata.counters["process"] == Counters(seen=3, written=3)
 
 
+@pytest.mark.parametrize(("segment", "lines"), [(0, 1), (1, 1), (1, 2), (2, 1)])
+def test_a_damaged_account_costs_what_it_vouched_for(tmp_path: Path, segment: int, lines: int) -> None:
+    """Its last lines: of all but the last segment the next one tells what they said."""
+    output = tmp_path / "t.parquet"
+    write_segments(output)
+    account = journal_path(output) / f"0000000{segment}.account"
+    whole = account.read_bytes().splitlines(keepends=True)
+    account.write_bytes(b"".join([*whole[:-lines], *(b"0" + line[1:-1] + b"x" for line in whole[-lines:])]))
+
+    _, metadata, _ = recover(output, None, force=False)
+    rows = numbers(output)
+    assert set(range(3000)) - set(rows) == set(range((segment + 1) * 1000 - 500 * lines, (segment + 1) * 1000))
+    lost = 0 if segment == 2 else 500 * lines
+    assert metadata.counters["open"] == Counters(
+        seen=len(rows) + 5 + lost, filtered=5, written=len(rows), lost_damaged=lost
+    )
+    trace = open_trace(output)
+    assert trace.pandas("lost").lost.sum() == lost
+
+
 @given(segment=st.integers(0, 2), cut=st.integers(0, 100_000))
 def test_whatever_is_cut_off_the_rest_comes_back(
     tmp_path_factory: pytest.TempPathFactory, segment: int, cut: int

@@ -76,7 +76,10 @@ def what_was_written(path: Path) -> str:
     """A trace, and the command that a person types next."""
     name = printable(str(path))
     argument = shlex.quote(f"./{name}" if name.startswith("-") else name)
-    return f"wrote {name} ({format_bytes(path.stat().st_size)}). Next: tracekit report {argument}"
+    size = ""
+    with contextlib.suppress(OSError):  # somebody may have moved it already
+        size = f" ({format_bytes(path.stat().st_size)})"
+    return f"wrote {name}{size}. Next: tracekit report {argument}"
 
 
 def _live() -> "Live":

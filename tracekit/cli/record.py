@@ -284,7 +284,7 @@ class _Screen(Observer):
 
     def not_written(self, error: TracekitError) -> None:
         """A trace on the way could not be written."""
-        self._line.say(f"{printable(str(error))}. The recording goes on.")
+        self._line.say(f"{printable(str(error))}.")
 
     def waiting(self) -> None:
         """The command still runs."""
