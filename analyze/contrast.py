@@ -1,6 +1,8 @@
 """What sets some events apart from the rest: attribute values that they share and the rest do not."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +28,24 @@ def sets_apart(inside: Bools, attributes: Mapping[str, Codes]) -> tuple[SetsApar
     return tuple(found[:AT_MOST])
 
 
+@dataclass(frozen=True)
+class Classes(Codes):
+    """Codes in the order of what they stand for; `from_here[code]` names a class and all above it."""
+
+    from_here: tuple[str, ...] = ()
+
+    def __getitem__(self, chosen: Any) -> "Classes":
+        return Classes(self.codes[chosen], self.names, self.from_here)
+
+
 def _best(name: str, codes: Codes, inside: Bools) -> SetsApart | None:
-    known = codes.codes >= 0
-    size = len(codes.names)
-    within = np.bincount(codes.codes[known & inside], minlength=size)
-    without = np.bincount(codes.codes[known & ~inside], minlength=size)
+    known, names = codes.codes >= 0, codes.names
+    within = np.bincount(codes.codes[known & inside], minlength=len(names))
+    without = np.bincount(codes.codes[known & ~inside], minlength=len(names))
     total_in, total_out = int(within.sum()), int(without.sum())
+    if isinstance(codes, Classes):
+        names += codes.from_here
+        within, without = (np.concatenate((one, np.cumsum(one[::-1])[::-1])) for one in (within, without))
     if total_in < max(MIN_INSIDE, 0.6 * inside.sum()) or not total_out:
         return None
     share_in, share_out = within / total_in, without / total_out
@@ -42,26 +56,28 @@ def _best(name: str, codes: Codes, inside: Bools) -> SetsApart | None:
     if not good.any():
         return None
     code = int(np.argmax(np.where(good, difference, -1.0)))
-    return SetsApart(name, codes.names[code], round(float(share_in[code]), 4), round(float(share_out[code]), 4))
+    return SetsApart(name, names[code], round(float(share_in[code]), 4), round(float(share_out[code]), 4))
 
 
 _EDGES = (1 << 12, 1 << 15, 1 << 17, 1 << 19)
 _SIZE_NAMES = ("none", "up to 4 KiB", "4 to 32 KiB", "32 to 128 KiB", "128 to 512 KiB", "above 512 KiB")
+_FROM_SIZE = ("any", "above none", "above 4 KiB", "above 32 KiB", "above 128 KiB", "above 512 KiB")
 _DEPTH_EDGES = (2, 4, 8, 16, 32)
-_DEPTH_NAMES = ("1", "2-3", "4-7", "8-15", "16-31", "32 and more")
+_DEPTH_NAMES = ("1", "2-3", "4-7", "8-15", "16-31", "32 or more")
+_FROM_DEPTH = ("1 or more", "2 or more", "4 or more", "8 or more", "16 or more", "32 or more")
 
 
 def size_class(size: Ints) -> Codes:
     """Sizes in bytes by class; -1 is unknown."""
     codes = 1 + np.searchsorted(_EDGES, size, side="left")
     codes[size <= 0] = 0
-    return Codes(np.where(size < 0, -1, codes).astype(np.int64), _SIZE_NAMES)
+    return Classes(np.where(size < 0, -1, codes).astype(np.int64), _SIZE_NAMES, _FROM_SIZE)
 
 
 def depth_class(depth: Ints) -> Codes:
     """Queue depths by class; below 1 is unknown."""
     codes = np.searchsorted(_DEPTH_EDGES, depth, side="right")
-    return Codes(np.where(depth < 1, -1, codes).astype(np.int64), _DEPTH_NAMES)
+    return Classes(np.where(depth < 1, -1, codes).astype(np.int64), _DEPTH_NAMES, _FROM_DEPTH)
 
 
 def yes_no(truth: Bools, known: Bools, yes: str = "yes", no: str = "no") -> Codes:
@@ -69,8 +85,7 @@ def yes_no(truth: Bools, known: Bools, yes: str = "yes", no: str = "no") -> Code
     return Codes(np.where(known, truth.astype(np.int64), -1), (no, yes))
 
 
-def span(inside: Bools, at_ns: Ints, label: str) -> Codes:
-    """Whether an event lies in the stretch of time from the first to the last of those inside."""
-    low, high = (at_ns[inside].min(), at_ns[inside].max()) if inside.any() else (0, -1)
-    within = (at_ns >= low) & (at_ns <= high)
+def span(at_ns: Ints, low_ns: int, high_ns: int, label: str) -> Codes:
+    """Whether an event lies in a stretch of time."""
+    within = (at_ns >= low_ns) & (at_ns <= high_ns)
     return Codes(np.where(within, 0, 1).astype(np.int64), (label, "another time"))

@@ -18,6 +18,7 @@ MAX_EVENTS = 100
 MAX_COMMANDS = 10
 MIN_COMMAND_COUNT = 30
 _TIME_SHARE = 0.2
+_IN_TIME = 0.8
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,15 @@ def _modes(sample: Sample, usual: Bools, frame: Frame) -> tuple[Mode, ...]:
     step = max(frame.resolution_ns, int(np.gcd.reduce(values)) if len(values) else 1, 1)
     hills = find_modes(Histogram.of(values), step)
     several = sum(not hill.minor for hill in hills) > 1
-    return tuple(_mode(hill, sample, usual, several) for hill in hills)
+    return tuple(_mode(hill, sample, usual, several, frame) for hill in hills)
 
 
-def _mode(hill: Hill, sample: Sample, usual: Bools, several: bool) -> Mode:
+def _mode(hill: Hill, sample: Sample, usual: Bools, several: bool, frame: Frame) -> Mode:
     inside = usual & (sample.values >= hill.valley_low) & (sample.values < hill.valley_high)
     reasons: tuple[SetsApart, ...] = ()
     if several and not hill.minor:
-        reasons = contrast.sets_apart(inside[usual], {k: v[usual] for k, v in sample.attributes.items()})
+        attributes = dict(sample.attributes) | _time(sample, inside, frame)
+        reasons = contrast.sets_apart(inside[usual], {name: codes[usual] for name, codes in attributes.items()})
     low, high = max(hill.low, int(sample.values.min())), min(hill.high, int(sample.values[usual].max()))
     peak = min(max(hill.peak, low), high)
     count = int((usual & (sample.values >= round(low)) & (sample.values <= round(high))).sum())
@@ -156,11 +158,21 @@ def _outliers(sample: Sample, outside: Bools, frame: Frame) -> Outliers | None:
     )
 
 
-def _time(sample: Sample, outside: Bools, frame: Frame) -> dict[str, Codes]:
-    """The stretch of time of the outliers as an attribute, where it is a small part of the recording."""
+def _time(sample: Sample, inside: Bools, frame: Frame) -> dict[str, Codes]:
+    """As an attribute, the stretch of time in which most of some events lie, if it is a small part of the recording."""
     at_ns = sample.start_ns - frame.start_ns
-    low, high = int(at_ns[outside].min()), int(at_ns[outside].max())
+    if not inside.any():
+        return {}
+    low, high = _narrowest(np.sort(at_ns[inside]))
     if high - low > _TIME_SHARE * frame.duration_ns:
         return {}
     begin, end = format_ns(low), format_ns(high)
-    return {"time": contrast.span(outside, at_ns, begin if begin == end else f"{begin} to {end}")}
+    return {"time": contrast.span(at_ns, low, high, begin if begin == end else f"{begin} to {end}")}
+
+
+def _narrowest(at_ns: Ints) -> tuple[int, int]:
+    """The shortest stretch of time with nearly all of these times."""
+    skipped = int((1 - _IN_TIME) * len(at_ns))
+    begins, ends = at_ns[: skipped + 1], at_ns[len(at_ns) - skipped - 1 :]
+    best = int(np.argmin(ends - begins))
+    return int(begins[best]), int(ends[best])

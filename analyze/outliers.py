@@ -14,7 +14,7 @@ MAX_SHARE = 0.005
 #: In few values half a percent is next to none: so many may be outliers if they are at most that share.
 FEW, MAX_SHARE_OF_FEW = 10, 0.02
 MIN_GAP = float(np.log(2))
-MAX_CHANCE = 1e-5
+MAX_CHANCE = 1e-4
 _TAIL_SHARE = 0.1
 _MIN_TAIL = 15
 _JOIN_NS = 100_000_000

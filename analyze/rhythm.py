@@ -17,8 +17,8 @@ MIN_CYCLES = 4
 MAX_VARIATION = 0.25
 #: The variation of 3, 4, ... exponential gaps that chance undercuts once in 10,000 times (simulated).
 CHANCE = (0.012, 0.045, 0.09, 0.13, 0.185, 0.21, MAX_VARIATION)
-#: The same, once in 1,000: for bursts whose events are many, which are evidence themselves.
-CHANCE_OF_BURSTS = (0.033, 0.094, 0.16, 0.21, MAX_VARIATION)
+#: The same, three times in 10,000: for bursts whose events are many, which are evidence themselves.
+CHANCE_OF_BURSTS = (0.018, 0.062, 0.117, 0.17, 0.22, MAX_VARIATION)
 #: Bursts of at most so many events.
 FEW = 5
 #: Chance has many scales at which to cluster a few events: then regularity must be so much greater.
@@ -33,6 +33,8 @@ MIN_CONTRAST = 3
 NEARLY = 0.01
 #: Events are so many times as dense in bursts as they are in the background.
 MIN_DENSITY = 5
+#: Of the beats of a rhythm so many may be missed, where there are enough of them to tell.
+MAX_MISSED, MIN_CYCLES_TO_MISS, MOST_MISSED_IN_A_ROW, MAX_VARIATION_TO_MISS = 0.3, 10, 4, 0.1
 #: What is cut by an end of the recording is at most so many times as large and long as the largest whole burst.
 MAX_CUT = 1.25
 MAX_LENGTH_DEVIATION = 0.1
@@ -163,9 +165,11 @@ class _Bursts:
         self.times, self.first, self.last, self.scale = times, first, last, scale
         self.begin, self.end = times[first], times[last]
         self.size = last - first + 1
-        self.head_cut = bool(self.begin[0] - start_ns <= scale)
-        self.tail_cut = bool(end_ns - self.end[-1] <= scale)
-        self.periods = np.diff(self.begin)[1 if self.head_cut else 0 :]
+        # A single event has no part that could be missing.
+        may_be_cut = bool(self.size.max() > 1)
+        self.head_cut = may_be_cut and bool(self.begin[0] - start_ns <= scale)
+        self.tail_cut = may_be_cut and bool(end_ns - self.end[-1] <= scale)
+        self.periods, _ = folded(np.diff(self.begin)[1 if self.head_cut else 0 :])
         self.duration_ns = end_ns - start_ns
 
     @functools.cached_property
@@ -237,7 +241,24 @@ def _inner(first: Ints, last: Ints) -> Bools:
     return np.asarray(np.cumsum(step)[: int(last[-1])] > 0)
 
 
-def is_regular(periods: Ints, burst_size: int = 1) -> bool:
+def folded(distances: Ints) -> tuple[Floats, Ints]:
+    """Distances between beats of which some were missed: each over the number of beats that it spans, and that number.
+
+    As they are, where more than a few would be multiples of the usual one.
+    """
+    one = np.ones(len(distances), dtype=np.int64)
+    if len(distances) < MIN_CYCLES_TO_MISS:
+        return distances.astype(np.float64), one
+    beats = np.maximum(np.rint(distances / max(float(np.median(distances)), 1.0)), 1).astype(np.int64)
+    periods = distances / beats
+    if (beats > 1).mean() > MAX_MISSED or beats.max() > MOST_MISSED_IN_A_ROW + 1:
+        return distances.astype(np.float64), one
+    if np.std(periods) > MAX_VARIATION_TO_MISS * np.mean(periods):
+        return distances.astype(np.float64), one
+    return periods, beats
+
+
+def is_regular(periods: Floats, burst_size: int = 1) -> bool:
     """Whether distances are more alike than chance makes them: by the robust and by the plain variation."""
     median = float(np.median(periods))
     limits = CHANCE if burst_size <= FEW else CHANCE_OF_BURSTS
@@ -247,7 +268,7 @@ def is_regular(periods: Ints, burst_size: int = 1) -> bool:
     return bool(np.std(periods) <= limit * np.mean(periods))
 
 
-def robust_deviation(values: Ints) -> float:
+def robust_deviation(values: Floats) -> float:
     """Standard deviation as the median distance from the median tells it."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
@@ -258,7 +279,9 @@ def keeps_clock(begin: Ints, end: Ints) -> bool | None:
     A late round of a clock is followed by a short one; a late round of a loop delays all that follow. And a long
     burst shortens a clock's pause, but lengthens a loop's period.
     """
-    periods, pauses = np.diff(begin), begin[1:] - end[:-1]
+    distances = np.diff(begin)
+    periods, beats = folded(distances)
+    pauses = periods - (end - begin)[:-1]
     if len(periods) < MIN_CYCLES:
         return None
     spread, quiet = float(np.std(periods)), float(np.std(pauses))
@@ -266,13 +289,13 @@ def keeps_clock(begin: Ints, end: Ints) -> bool | None:
         return True
     if quiet < 0.5 * spread:
         return False
-    drift = _drift(periods)
+    drift = _drift(distances - beats * np.median(periods))
     return None if len(periods) < 12 or 0.25 < drift < 0.5 else drift <= 0.25
 
 
-def _drift(periods: Ints) -> float:
-    """Variance of sums of four periods over four times that of one: 1 for a loop, 1/4 for a clock."""
-    centred: Floats = periods - np.mean(periods)
+def _drift(late: Floats) -> float:
+    """Variance of sums of four delays over four times that of one: 1 for a loop, 1/4 for a clock."""
+    centred: Floats = late - np.mean(late)
     total = np.concatenate(([0.0], np.cumsum(centred)))
     sums = total[4:] - total[:-4]
     return float(np.mean(sums**2) / max(4 * np.mean(centred**2), 1e-9))

@@ -6,7 +6,7 @@ from tracebuilder import TraceBuilder
 from tracekit.analyze import analyze
 from tracekit.analyze.blocks import read_blocks
 from tracekit.analyze.columns import Codes
-from tracekit.analyze.contrast import sets_apart
+from tracekit.analyze.contrast import depth_class, sets_apart
 from tracekit.analyze.windows import Windows
 
 NO_LOSS = Windows.of((), "block")
@@ -92,6 +92,17 @@ def test_unknown_values_set_nothing_apart():
     inside = np.arange(100) < 20
     assert sets_apart(inside, {"comm": Codes(np.full(100, -1), ())}) == ()
     assert sets_apart(inside, {"comm": Codes(np.where(inside, -1, 0), ("a",))}) == ()
+
+
+def test_a_queue_that_is_deep_sets_apart_however_deep_it_is():
+    """No class of depths has most of the slow ones, but all of them are in one of the deeper classes."""
+    depth = np.concatenate((np.tile([1, 2], 500), np.tile([5, 9, 20, 40], 25)))
+    inside = np.arange(len(depth)) >= 1000
+    assert [(r.value, r.share_inside, r.share_outside) for r in sets_apart(inside, {"d": depth_class(depth)})] == [
+        ("4 or more", 1.0, 0.0)
+    ]
+    single = sets_apart(inside, {"d": depth_class(np.where(inside, 5, 1))})
+    assert [r.value for r in single] == ["4-7"]
 
 
 def test_a_null_request_and_a_number_beyond_63_bits(tmp_path):

@@ -125,3 +125,24 @@ def test_moving_all_times_changes_nothing():
 @pytest.mark.parametrize("times", [[], [5], [5, 5, 5, 5, 5], [1, 2, 3]])
 def test_too_few_times(times):
     assert find_rhythm(np.array(times, dtype=np.int64), 0, END_NS) is None
+
+
+def test_beats_that_were_missed():
+    """A clock of which one beat in eight does not come: the period is that of the others, and it is still a clock."""
+    chance = np.random.default_rng(5)
+    beats = np.setdiff1d(np.arange(60), np.arange(4, 60, 8))
+    times = (0.3 + 0.5 * beats + chance.normal(0, 0.002, len(beats))) * SECOND_NS
+    found = find_rhythm(times.astype(np.int64), 0, 31 * SECOND_NS)
+    assert found is not None
+    assert near(found.period_ns, 0.5e9)
+    assert (found.cycles, found.burst_size, found.clock) == (len(beats), 1, True)
+
+
+@pytest.mark.parametrize("begin_s", [0.1, 1.0, 2.4])
+def test_four_single_events_are_none_of_them_cut(begin_s):
+    """However near to the beginning the first is: a single event has no part that could be missing."""
+    times = (begin_s + 2.5 * np.arange(4) + np.array([0, 0.004, -0.003, 0.002])) * SECOND_NS
+    found = find_rhythm(times.astype(np.int64), 0, 10 * SECOND_NS)
+    assert found is not None
+    assert (found.cycles, found.burst_size) == (4, 1)
+    assert near(found.period_ns, 2.5e9)

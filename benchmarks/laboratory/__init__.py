@@ -1,0 +1,1 @@
+"""Traces with known truth: what is in them was put there, and the report is held to it."""

@@ -1,0 +1,223 @@
+"""How often the analyzer is right: scenarios with known truth, and what the report says of them.
+
+Run as anybody: .venv/bin/python benchmarks/truth.py [--runs 200] [--only rhythms,modes,outliers,causes] [--tune]
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from laboratory import causes, latencies, rhythms
+from laboratory.recording import START_NS, Recording
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from tracekit import open_trace
+from tracekit.analyze import analyze
+from tracekit.analyze.results import Latency, Pattern, Report
+
+# Detectors are improved on the one, and the figures that are told come from the other.
+_REPORT_SEED, _TUNING_SEED = 1_000_000, 0
+_SAME_PERIOD, _SAME_PLACE, _SAME_SPAN = 0.1, 0.1, 0.5
+Scenarios = Callable[[np.random.Generator], dict[str, Callable[[], Recording]]]
+
+
+@dataclass
+class Outcome:
+    """What a report made of one trace.
+
+    Attributes:
+        planted: how many things are to be found.
+        found: how many of them were.
+        invented: how many were told that are not there.
+        errors: by figure, relative error.
+    """
+
+    planted: int = 0
+    found: int = 0
+    invented: int = 0
+    errors: dict[str, float] = field(default_factory=dict)
+
+
+def _of_patterns(truth: dict[str, Any], report: Report) -> Outcome:
+    left = list(report.patterns)
+    outcome = Outcome(len(truth["patterns"]))
+    for wanted in truth["patterns"]:
+        fitting = [one for one in left if _fits(one, wanted)]
+        if not fitting:
+            continue
+        best = max(fitting, key=lambda one: one.events)
+        left.remove(best)
+        outcome.found += 1
+        for name in ("period_ns", "pause_ns", "burst_size"):
+            outcome.errors[name] = abs(getattr(best, name) - wanted[name]) / max(wanted[name], 1)
+        outcome.errors["clock wrong"] = float(best.clock not in (None, wanted["clock"]))
+    outcome.invented = len(left)
+    return outcome
+
+
+def _fits(one: Pattern, wanted: dict[str, Any]) -> bool:
+    together = min(one.end_ns - START_NS, wanted["end_ns"]) - max(one.start_ns - START_NS, wanted["start_ns"])
+    return bool(
+        one.event == wanted["event"]
+        and abs(one.period_ns - wanted["period_ns"]) <= _SAME_PERIOD * wanted["period_ns"]
+        and together >= _SAME_SPAN * (wanted["end_ns"] - wanted["start_ns"])
+    )
+
+
+def _of_modes(truth: dict[str, Any], report: Report) -> Outcome:
+    modes = _opens(report).modes
+    if len(truth["modes"]) == 1:
+        return Outcome(invented=max(len(modes) - 1, 0))
+    outcome = Outcome(len(truth["modes"]))
+    left = [mode.peak_ns for mode in modes]
+    for place in truth["modes"]:
+        near = min(left, key=lambda peak: abs(peak / place - 1), default=None)
+        if near is not None and abs(near / place - 1) <= _SAME_PLACE:
+            left.remove(near)
+            outcome.found += 1
+            outcome.errors["position"] = max(outcome.errors.get("position", 0.0), abs(near / place - 1))
+    outcome.invented = len(left)
+    return outcome
+
+
+def _of_outliers(truth: dict[str, Any], report: Report) -> Outcome:
+    outliers = _opens(report).outliers
+    told, planted = 0 if outliers is None else outliers.count, truth["outliers"]
+    return Outcome(planted, min(told, planted), max(told - planted, 0))
+
+
+def _of_causes(truth: dict[str, Any], report: Report) -> Outcome:
+    """Whether the cause comes first among what sets the slow mode apart; if it does not come at all, nothing may."""
+    device = next(one for one in report.latency if one.metric == "block.device" and not one.group)
+    slow = [mode for mode in device.modes if mode.peak_ns > 1_000_000]
+    told = [reason.field for mode in slow[:1] for reason in mode.sets_apart]
+    return Outcome(1, int(told[:1] == [truth["field"]]), int(bool(told) and told[0] != truth["field"]))
+
+
+def _opens(report: Report) -> Latency:
+    return next(one for one in report.latency if one.metric == "open" and not one.group)
+
+
+#: By detector: the scenarios, and how a report of them is judged.
+DETECTORS: dict[str, list[tuple[Scenarios, Callable[[dict[str, Any], Report], Outcome]]]] = {
+    "rhythms": [(rhythms.with_rhythm, _of_patterns), (rhythms.without_rhythm, _of_patterns)],
+    "modes": [(latencies.plain, _of_modes), (latencies.with_modes, _of_modes)],
+    "outliers": [
+        (latencies.plain, _of_outliers),
+        (latencies.with_modes, _of_outliers),
+        (latencies.with_outliers, _of_outliers),
+    ],
+    "causes": [(causes.with_cause, _of_causes)],
+}
+
+
+def _run(detector: str, seed: int) -> list[tuple[str, Outcome]]:
+    """Every scenario of a detector once."""
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="tracekit-truth-") as folder:
+        for scenarios, judged in DETECTORS[detector]:
+            for number, (name, make) in enumerate(scenarios(np.random.default_rng(seed)).items()):
+                path = make().write(Path(folder) / f"{number}.parquet")
+                truth = json.loads(path.with_suffix(".truth.json").read_text())
+                outcomes.append((name, judged(truth, analyze(open_trace(path)))))
+    return outcomes
+
+
+def wilson(hits: int, of: int) -> tuple[float, float]:
+    """The interval in which a share lies with 95 % confidence (Wilson 1927)."""
+    if not of:
+        return 0.0, 1.0
+    z2, share = 1.96**2, hits / of
+    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
+    half = 1.96 / (1 + z2 / of) * float(np.sqrt(share * (1 - share) / of + z2 / (4 * of * of)))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def _share(hits: int, of: int) -> str:
+    if not of:
+        return ""
+    low, high = wilson(hits, of)
+    return f"{100 * hits / of:.1f} % ({100 * low:.1f}..{100 * high:.1f})"
+
+
+def _rows(outcomes: dict[str, list[Outcome]]) -> Iterator[list[str]]:
+    for name, runs in outcomes.items():
+        planted = sum(run.planted for run in runs)
+        yield [
+            name,
+            str(len(runs)),
+            _share(sum(run.found for run in runs), planted),
+            _share(sum(run.invented > 0 for run in runs), len(runs)),
+            _errors(runs),
+        ]
+
+
+def _errors(runs: list[Outcome]) -> str:
+    names = dict.fromkeys(name for run in runs for name in run.errors)
+    told = []
+    for name in names:
+        values = [run.errors[name] for run in runs if name in run.errors]
+        if name == "clock wrong":
+            told.append(f"clock wrong {100 * float(np.mean(values)):.1f} %")
+        else:
+            told.append(
+                f"{name.removesuffix('_ns')} {_percent(np.median(values))} ({_percent(np.quantile(values, 0.95))})"
+            )
+    return ", ".join(told)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def _table(detector: str, outcomes: dict[str, list[Outcome]]) -> Table:
+    table = Table(title=f"{detector}: shares with their 95 % intervals, median errors (and 95 % of them)")
+    for name in ("scenario", "runs", "found", "runs with something invented", "relative errors"):
+        table.add_column(name, justify="left" if name in ("scenario", "relative errors") else "right")
+    for row in _rows(outcomes):
+        table.add_row(*row)
+    hidden = [run for runs in outcomes.values() for run in runs if run.planted]
+    clean = [run for runs in outcomes.values() for run in runs if not run.planted]
+    table.add_section()
+    found = _share(sum(run.found for run in hidden), sum(run.planted for run in hidden))
+    table.add_row("all with something to find", str(len(hidden)), found, _share(_false(hidden), len(hidden)), "")
+    table.add_row("all with nothing to find", str(len(clean)), "", _share(_false(clean), len(clean)), "")
+    return table
+
+
+def _false(runs: list[Outcome]) -> int:
+    return sum(run.invented > 0 for run in runs)
+
+
+@click.command()
+@click.option("--runs", default=200, show_default=True, type=click.IntRange(min=1), help="Of each scenario.")
+@click.option("--only", default=",".join(DETECTORS), show_default=True, help="The detectors to look at.")
+@click.option(
+    "--tune", is_flag=True, help="Take the seeds that detectors are improved on, not those that are reported."
+)
+def main(runs: int, only: str, tune: bool) -> None:
+    """Print how often each detector is right."""
+    console = Console(width=150, highlight=False)
+    first = _TUNING_SEED if tune else _REPORT_SEED
+    with ProcessPoolExecutor() as pool, Progress(console=Console(stderr=True), transient=True) as progress:
+        for detector in only.split(","):
+            task = progress.add_task(detector, total=runs)
+            outcomes: dict[str, list[Outcome]] = {}
+            for found in pool.map(partial(_run, detector), range(first, first + runs)):
+                for name, outcome in found:
+                    outcomes.setdefault(name, []).append(outcome)
+                progress.advance(task)
+            console.print(_table(detector, outcomes))
+
+
+if __name__ == "__main__":
+    main()
