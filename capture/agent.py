@@ -77,7 +77,7 @@ def record(
                     raise
         except TracekitError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it is: what was recorded is in the journal, and the user is told so
             raise _interrupted(options.output, error) from error
     metadata = _finish(options, observer)
     observer.written(options.output, metadata)
@@ -272,7 +272,7 @@ class _Recording:
             metadata = copying.result()
         except TracekitError as error:
             self._observer.not_written(error)
-        except Exception as error:
+        except Exception as error:  # a copy that fails is no reason to end the recording
             self._observer.not_written(TracekitError(f"{self._copy_path} cannot be written: {_reason(error)}"))
         else:
             self._observer.written(self._copy_path, metadata)

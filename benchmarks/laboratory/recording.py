@@ -1,7 +1,7 @@
 """A trace from whole columns of events, written through the project's own writer."""
 
-import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,29 @@ START_NS = 1_000 * SECOND_NS
 #: 2026-01-02T03:04:05Z
 REALTIME_NS = 1_767_323_045 * SECOND_NS
 _MANY_PIDS = 4_000_000
+
+
+def footer(rows: Mapping[str, int], duration_ns: int, start_ns: int = START_NS, resolution_ns: int = 1) -> Metadata:
+    """The footer of a made-up recording with so many rows of each family, none lost."""
+    end_ns = start_ns + duration_ns
+    return Metadata(
+        tool_version="0.1.0",
+        created="2026-01-02T03:04:05+00:00",
+        duration_ns=duration_ns,
+        kernel="6.1.0",
+        arch="x86_64",
+        cpus=2,
+        hostname="db1",
+        backend="core",
+        events=RECORDED_FAMILIES,
+        clock=Clock(
+            resolution_ns=resolution_ns,
+            anchors=(Anchor(start_ns, REALTIME_NS), Anchor(end_ns, REALTIME_NS + duration_ns)),
+        ),
+        counters={
+            family: Counters(seen=rows.get(family, 0), written=rows.get(family, 0)) for family in RECORDED_FAMILIES
+        },
+    )
 
 
 @dataclass
@@ -91,29 +114,6 @@ class Recording:
         who = {"pid": 900, "tid": 900, "uid": 0}
         self.add("open", "open", at_ns, comm=comm, path=path, ret=ret, duration_ns=duration_ns, flags=0, mode=0, **who)
 
-    def metadata(self) -> Metadata:
-        """The footer."""
-        end_ns = START_NS + self.duration_ns
-        rows = {family: sum(table.num_rows for table in tables) for family, tables in self._tables.items()}
-        return Metadata(
-            tool_version="0.1.0",
-            created="2026-01-02T03:04:05+00:00",
-            duration_ns=self.duration_ns,
-            kernel="6.1.0",
-            arch="x86_64",
-            cpus=2,
-            hostname="laboratory",
-            backend="core",
-            events=RECORDED_FAMILIES,
-            clock=Clock(
-                resolution_ns=self.resolution_ns,
-                anchors=(Anchor(START_NS, REALTIME_NS), Anchor(end_ns, REALTIME_NS + self.duration_ns)),
-            ),
-            counters={
-                family: Counters(seen=rows.get(family, 0), written=rows.get(family, 0)) for family in RECORDED_FAMILIES
-            },
-        )
-
     def write(self, path: Path) -> Path:
         """The trace, and its truth beside it in a file of JSON."""
         writer = TraceWriter(path)
@@ -122,7 +122,8 @@ class Recording:
                 whole = pa.concat_tables(self._tables[family]).unify_dictionaries().combine_chunks()
                 order = np.argsort(whole["ts_ns"].to_numpy(), kind="stable")
                 writer.write(family, whole.take(order))
-        writer.close(dataclasses.replace(self.metadata()))
+        rows = {family: sum(table.num_rows for table in tables) for family, tables in self._tables.items()}
+        writer.close(footer(rows, self.duration_ns, resolution_ns=self.resolution_ns))
         path.with_suffix(".truth.json").write_text(json.dumps(self.truth, indent=1, sort_keys=True))
         return path
 

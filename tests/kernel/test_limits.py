@@ -104,7 +104,7 @@ def test_so_many_events(tmp_path: Path) -> None:
 
 
 def test_so_many_events_of_every_kind(tmp_path: Path) -> None:
-    """While the processes that ran already are still being listed, as well."""
+    """The list of the processes that ran already is not counted."""
     output = tmp_path / "t.parquet"
     with subprocess.Popen([*WORKLOAD, "execs", "/bin/true", "1000000"]) as load:
         time.sleep(0.3)

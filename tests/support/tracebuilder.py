@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from laboratory.recording import SECOND_NS, START_NS, footer
 
 from tracekit import Trace, open_trace
-from tracekit.metadata import Anchor, Clock, Counters, Metadata
+from tracekit.metadata import Metadata
 from tracekit.schema import FAMILIES, FAMILY_OF, RECORDED_FAMILIES, SCHEMA
 from tracekit.writer import TraceWriter
-
-SECOND_NS = 1_000_000_000
-START_NS = 1_000 * SECOND_NS
-#: 2026-01-02T03:04:05Z
-REALTIME_NS = 1_767_323_045 * SECOND_NS
 
 
 class TraceBuilder:
@@ -44,22 +40,7 @@ class TraceBuilder:
 
     def footer(self) -> Metadata:
         written = {family: sum(FAMILY_OF[row["event"]] == family for row in self.rows) for family in RECORDED_FAMILIES}
-        end_ns = self.start_ns + self.duration_ns
-        base = Metadata(
-            tool_version="0.1.0",
-            created="2026-01-02T03:04:05+00:00",
-            duration_ns=self.duration_ns,
-            kernel="6.1.0",
-            arch="x86_64",
-            cpus=2,
-            hostname="db1",
-            backend="core",
-            events=RECORDED_FAMILIES,
-            clock=Clock(
-                anchors=(Anchor(self.start_ns, REALTIME_NS), Anchor(end_ns, REALTIME_NS + self.duration_ns)),
-            ),
-            counters={family: Counters(seen=count, written=count) for family, count in written.items()},
-        )
+        base = footer(written, self.duration_ns, self.start_ns)
         return replace(base, **self.changes)
 
     def tables(self) -> Mapping[str, pa.Table]:
