@@ -1,31 +1,42 @@
 """From a trace to a report: read, pair, measure, look for rhythms, tell."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
-from tracekit.analyze.blocks import BlockIO
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints
-from tracekit.analyze.events import Events, read_events
+from tracekit.analyze.blocks import BlockIO, BlockStream, read_blocks
+from tracekit.analyze.census import LOOKED_AT, Tally, take_census
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, limited
+from tracekit.analyze.contrast import Field
+from tracekit.analyze.failing import failing_opens
 from tracekit.analyze.findings import findings
-from tracekit.analyze.latency import Frame, Sample, by_groups
-from tracekit.analyze.opens import Opens
+from tracekit.analyze.latency import latencies
+from tracekit.analyze.opens import Opens, read_opens
 from tracekit.analyze.patterns import Train, event_patterns, process_patterns, without_echoes
-from tracekit.analyze.processes import Lives
-from tracekit.analyze.quality import quality
+from tracekit.analyze.processes import Lives, read_processes
+from tracekit.analyze.quality import Doubts, quality
 from tracekit.analyze.results import Latency, Pattern, Report, TraceFacts
-from tracekit.analyze.workload import workload
+from tracekit.analyze.selection import Selection
+from tracekit.analyze.spread import Grouping, Sample, Spread
+from tracekit.analyze.windows import Windows, read_windows
+from tracekit.analyze.workload import Uses
 from tracekit.trace import Trace
 from tracekit.units import SECOND_NS
 
-Row = dict[str, int | str | None]
+#: So many commands have distributions of their own, if they have so many values.
+MAX_COMMANDS, MIN_COMMAND_COUNT = 10, 30
+MAX_DISKS_AND_OPS = 48
+ALL = Selection()
 
 
-def analyze(trace: Trace) -> Report:
+def analyze(trace: Trace, selection: Selection = ALL) -> Report:
     """Work out what a recording means.
 
     Args:
         trace: as `tracekit.open_trace` gives it.
+        selection: the part of it to look at.
 
     Returns:
         A `Report`: data and its quality. The same trace always gives the same report.
@@ -33,145 +44,224 @@ def analyze(trace: Trace) -> Report:
     Raises:
         TraceError: the file is damaged.
     """
-    events = read_events(trace)
-    facts = _facts(trace)
-    frame = Frame(facts.start_ns, facts.duration_ns, trace.metadata.clock.resolution_ns)
-    latency = tuple(_latencies(events, frame))
-    patterns = _patterns(events, facts)
-    return Report(
-        trace=facts,
-        quality=quality(trace.metadata, events),
-        latency=latency,
-        patterns=patterns,
-        workload=workload(events),
-        findings=findings(latency, patterns, events, facts.start_ns),
-    )
+    return _Analysis(trace, selection).report()
 
 
-def _facts(trace: Trace) -> TraceFacts:
-    metadata = trace.metadata
-    start = _wall_clock(trace) if metadata.clock.anchors else None
-    return TraceFacts(
-        str(trace.path),
-        metadata.format,
-        metadata.kernel,
-        start,
-        trace.start_ns,
-        metadata.duration_ns,
-        dict(trace.counts),
-        metadata.complete,
-    )
+class _Analysis:
+    """Two passes over the file: who is in it, and what they did."""
+
+    def __init__(self, trace: Trace, selection: Selection) -> None:
+        self.trace, self.selection = trace, selection
+        self.start_ns, self.end_ns = selection.span(trace)
+        self.census = take_census(trace, selection)
+        self.lost = read_windows(trace)
+        self.uses, self.doubts = Uses(self.census), Doubts()
+        self.resolution_ns = trace.metadata.clock.resolution_ns
+
+    def report(self) -> Report:
+        """All of it."""
+        lives = read_processes(self.trace, self.selection, Windows.of(self.lost, "process"))
+        stream = BlockStream(self.census, Windows.of(self.lost, "block"))
+        block_latency, block_train = self._blocks(stream)
+        open_latency, open_train = self._opens()
+        latency = (*block_latency, *open_latency, *self._lifetimes(lives))
+        patterns = self._patterns(lives, (block_train, open_train))
+        workload = self.uses.workload(lives)
+        failing = failing_opens(self.trace, self.selection, workload.open["by_comm"])
+        opens = sum(use.count for use in workload.open["by_comm"])
+        return Report(
+            trace=self._facts(),
+            quality=quality(self.trace.metadata, self.lost, self.doubts, stream.unpaired, lives, opens),
+            latency=latency,
+            patterns=patterns,
+            workload=workload,
+            findings=findings(latency, patterns, lives, failing, self.doubts.failed, self.start_ns),
+        )
+
+    def _facts(self) -> TraceFacts:
+        metadata = self.trace.metadata
+        lost = {"lost": len(self.lost)} if self.lost else {}
+        return TraceFacts(
+            str(self.trace.path),
+            metadata.format,
+            metadata.kernel,
+            self._wall_clock() if metadata.clock.anchors else None,
+            self.start_ns,
+            self.end_ns - self.start_ns,
+            self.census.events() | lost,
+            metadata.complete,
+        )
+
+    def _wall_clock(self) -> str | None:
+        try:
+            whole, rest = divmod(int(self.trace.metadata.clock.realtime_ns(self.start_ns)), SECOND_NS)
+            return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+        except (ValueError, OverflowError, OSError):
+            return None
+
+    # --- latency ---
+
+    def _spread(self, metric: str, groupings: Sequence[Grouping], fields: Mapping[str, Field]) -> Spread:
+        return Spread(metric, self.start_ns, self.end_ns - self.start_ns, tuple(groupings), fields)
+
+    def _by_command(self, tally: Tally) -> Grouping:
+        """The commands that have most of something."""
+        counts = {name: tally.of(name) for name in tally.busiest(MAX_COMMANDS)}
+        chosen = sorted(name for name, count in counts.items() if count >= MIN_COMMAND_COUNT)
+        if self.selection.comm is not None:
+            return Grouping(("comm",), (), ())
+        rare = tally.distinct - len(chosen)
+        return Grouping(("comm",), tuple((name,) for name in chosen), tuple(counts[name] for name in chosen), rare)
+
+    def _by_disk_and_op(self) -> Grouping:
+        tally = self.census.pairs
+        chosen = sorted(sorted(tally, key=lambda pair: (-tally[pair], pair))[:MAX_DISKS_AND_OPS])
+        counts = tuple(tally[pair] for pair in chosen)
+        return Grouping(("disk", "op"), tuple(chosen), counts, len(tally) - len(chosen))
+
+    def _blocks(self, stream: BlockStream) -> "tuple[list[Latency], _TrainParts]":
+        """Latencies of block I/O, and when it was submitted."""
+        by_disk, by_comm = self._by_disk_and_op(), self._by_command(self.census.tally("block", "comm"))
+        windows = Windows.of(self.lost, "block")
+        spreads: dict[str, Spread] = {}
+        train = _TrainParts("block_start", ("comm",))
+        for blocks in read_blocks(self.trace, self.selection, stream):
+            self.doubts.add(blocks)
+            self.uses.add_blocks(blocks)
+            train.add(blocks.submitted_ns, {"comm": blocks.comm}, blocks.failed)
+            attributes = blocks.attributes()
+            for metric, begin, end, rival in _spans(blocks):
+                if metric not in spreads:
+                    groupings = [by_disk, by_comm] if metric == "block.total" else [by_disk]
+                    fields = {name: Field.of(codes) for name, codes in attributes.items()}
+                    spreads[metric] = self._spread(metric, groupings, fields)
+                known = (begin != NULL) & (end != NULL) & ~rival & ~windows.spanned_by(begin, end)
+                spreads[metric].add(_block_sample(begin, end, blocks, attributes).only(known))
+        found = [latencies(spread, self.resolution_ns, self._occurrences("block")) for spread in spreads.values()]
+        return [one for some in found for one in some], train
+
+    def _opens(self) -> "tuple[list[Latency], _TrainParts]":
+        """Latencies of opens, and when they began."""
+        by_comm = self._by_command(self.census.tally("open", "comm"))
+        spread: Spread | None = None
+        train = _TrainParts("open", ("comm",))
+        for opens in read_opens(self.trace, self.selection, self.census):
+            self.uses.add_opens(opens)
+            train.add(opens.ts_ns, {"comm": opens.comm}, opens.failed)
+            attributes = opens.attributes()
+            if spread is None:
+                fields = {name: Field.of(codes) for name, codes in attributes.items()}
+                spread = self._spread("open", [by_comm], fields)
+            spread.add(_open_sample(opens, attributes))
+        found = [] if spread is None else latencies(spread, self.resolution_ns, self._occurrences("open"))
+        return found, train
+
+    def _lifetimes(self, lives: Lives) -> list[Latency]:
+        known = np.flatnonzero(lives.lifetime_ns != NULL)
+        if self.selection.comm is not None:
+            known = known[lives.comm.is_in(self.selection.comm)[known]]
+        tally = Tally()
+        comm, path = (limited(codes[known], LOOKED_AT) for codes in (lives.comm, lives.path))
+        tally.add_codes(lives.comm[known])
+        exits = np.where(lives.exit_ns == NULL, NULL, lives.exited_badly.astype(np.int64))[known]
+        attributes = {"comm": comm, "path": path, "exits": Codes(exits, ("with 0", "badly"))}
+        fields = {name: Field.of(codes) for name, codes in attributes.items()}
+        spread = self._spread("process.lifetime", [self._by_command(tally)], fields)
+
+        def details(positions: Ints) -> dict[str, Sequence[Any]]:
+            rows = known[positions]
+            return {
+                "comm": [lives.comm.name(code) for code in lives.comm.codes[rows].tolist()],
+                "path": [lives.path.name(code) for code in lives.path.codes[rows].tolist()],
+                "pid": lives.pid[rows].tolist(),
+                "exit_code": [_or_null(code) for code in lives.exit_code[rows].tolist()],
+            }
+
+        spread.add(Sample(lives.lifetime_ns[known], lives.started_ns[known], attributes, details))
+        return latencies(spread, self.resolution_ns, lambda column, name: tally.of(name) if column == "comm" else 0)
+
+    def _occurrences(self, family: str) -> Any:
+        return lambda column, name: self.census.tally(family, column).of(name)
+
+    # --- patterns ---
+
+    def _patterns(self, lives: Lives, trains: "Sequence[_TrainParts]") -> tuple[Pattern, ...]:
+        found = process_patterns(lives, self.start_ns, self.end_ns)
+        for parts in trains:
+            train, groups = parts.train()
+            found += without_echoes(found, event_patterns(train, groups, self.start_ns, self.end_ns))
+        return tuple(sorted(found, key=lambda p: (p.event != "exec", -p.events, p.start_ns, sorted(p.scope.items()))))
 
 
-def _wall_clock(trace: Trace) -> str | None:
-    try:
-        whole, rest = divmod(int(trace.metadata.clock.realtime_ns(trace.start_ns)), SECOND_NS)
-        return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-    except (ValueError, OverflowError, OSError):
-        return None
+class _TrainParts:
+    """The times of events, collected."""
 
+    def __init__(self, event: str, fields: tuple[str, ...]) -> None:
+        self.event, self.fields = event, fields
+        self._times: list[Ints] = []
+        self._failed: list[Bools] = []
+        self._codes: dict[str, list[Ints]] = {name: [] for name in fields}
+        self._names: dict[str, tuple[str, ...]] = dict.fromkeys(fields, ())
 
-# --- latency ---------------------------------------------------------------------------------------------------
+    def add(self, times_ns: Ints, codes: Mapping[str, Codes], failed: Bools) -> None:
+        """Take in some events; a time of -1 is none."""
+        known = times_ns != NULL
+        self._times.append(times_ns[known])
+        self._failed.append(failed[known])
+        for name in self.fields:
+            self._codes[name].append(codes[name].codes[known])
+            self._names[name] = codes[name].names
 
-
-def _latencies(events: Events, frame: Frame) -> list[Latency]:
-    found = []
-    for metric, begin, end, rival in _spans(events.blocks):
-        sample = _block_sample(metric, begin, end, rival, events.blocks)
-        splits = [("disk", "op"), ("comm",)] if metric == "block.total" else [("disk", "op")]
-        found.extend(by_groups(sample, splits, frame))
-    found.extend(by_groups(_open_sample(events.opens), [("comm",)], frame))
-    found.extend(by_groups(_lifetime_sample(events.lives), [("comm",)], frame))
-    return found
+    def train(self) -> tuple[Train, dict[str, Codes]]:
+        """All of them, in time order."""
+        none = np.zeros(0, dtype=np.int64)
+        times = np.concatenate([none, *self._times])
+        order = np.argsort(times, kind="stable")
+        groups = {
+            name: Codes(np.concatenate([none, *parts])[order], self._names[name]) for name, parts in self._codes.items()
+        }
+        failed = np.concatenate([none.astype(np.bool_), *self._failed])[order]
+        return Train(self.event, times[order], groups["comm"], none, failed), groups
 
 
 def _spans(blocks: BlockIO) -> list[tuple[str, Ints, Ints, Bools]]:
-    pairs = blocks.pairs
     return [
-        ("block.device", blocks.issue_ns, blocks.complete_ns, pairs.rival),
-        ("block.queue", blocks.start_ns, blocks.first_issue_ns, pairs.start_rival),
-        ("block.total", blocks.start_ns, blocks.end_ns, pairs.rival | pairs.start_rival),
+        ("block.device", blocks.issue_ns, blocks.complete_ns, blocks.rival),
+        ("block.queue", blocks.start_ns, blocks.first_issue_ns, blocks.start_rival),
+        ("block.total", blocks.start_ns, blocks.end_ns, blocks.rival | blocks.start_rival),
     ]
 
 
-def _block_sample(metric: str, begin: Ints, end: Ints, rival: Bools, blocks: BlockIO) -> Sample:
-    known = (begin != NULL) & (end != NULL) & ~rival
-    known &= ~blocks.windows.spanned_by(begin, end)
+def _block_sample(begin: Ints, end: Ints, blocks: BlockIO, attributes: Mapping[str, Codes]) -> Sample:
+    def details(positions: Ints) -> dict[str, Sequence[Any]]:
+        return {
+            **{name: _names(getattr(blocks, name)[positions]) for name in ("disk", "op", "comm")},
+            **{
+                name: [_or_null(value) for value in getattr(blocks, name)[positions].tolist()]
+                for name in ("pid", "sector", "bytes")
+            },
+        }
 
-    def rows(positions: Ints) -> list[Row]:
-        return [
-            {
-                "ts_ns": int(begin[i]),
-                "duration_ns": int(end[i] - begin[i]),
-                "disk": blocks.disk.name(int(blocks.disk.codes[i])),
-                "op": blocks.op.name(int(blocks.op.codes[i])),
-                "comm": blocks.comm.name(int(blocks.comm.codes[i])),
-                "pid": _or_null(blocks.pid[i]),
-                "sector": _or_null(blocks.sector[i]),
-                "bytes": _or_null(blocks.bytes[i]),
-            }
-            for i in positions
-        ]
-
-    return Sample(metric, np.maximum(end - begin, 0), begin, blocks.attributes(), rows).only(known)
+    return Sample(np.maximum(end - begin, 0), begin, attributes, details)
 
 
-def _open_sample(opens: Opens) -> Sample:
-    def rows(positions: Ints) -> list[Row]:
-        return [
-            {
-                "ts_ns": int(opens.ts_ns[i]),
-                "duration_ns": int(opens.duration_ns[i]),
-                "comm": opens.comm.name(int(opens.comm.codes[i])),
-                "path": opens.path.name(int(opens.path.codes[i])),
-                "ret": int(opens.ret[i]) if opens.answered[i] else None,
-            }
-            for i in positions
-        ]
+def _open_sample(opens: Opens, attributes: Mapping[str, Codes]) -> Sample:
+    def details(positions: Ints) -> dict[str, Sequence[Any]]:
+        return {
+            "comm": _names(opens.comm[positions]),
+            "path": opens.paths(positions),
+            "ret": [
+                value if known else None
+                for value, known in zip(opens.ret[positions].tolist(), opens.answered[positions].tolist(), strict=True)
+            ],
+        }
 
-    return Sample("open", opens.duration_ns, opens.ts_ns, opens.attributes(), rows).only(opens.duration_ns != NULL)
+    return Sample(opens.duration_ns, opens.ts_ns, attributes, details).only(opens.duration_ns != NULL)
 
 
-def _lifetime_sample(lives: Lives) -> Sample:
-    def rows(positions: Ints) -> list[Row]:
-        return [
-            {
-                "ts_ns": int(lives.started_ns[i]),
-                "duration_ns": int(lives.lifetime_ns[i]),
-                "comm": lives.comm.name(int(lives.comm.codes[i])),
-                "path": lives.path.name(int(lives.path.codes[i])),
-                "pid": int(lives.pid[i]),
-                "exit_code": _or_null(lives.exit_code[i]),
-            }
-            for i in positions
-        ]
-
-    exits = Codes(np.where(lives.exit_ns == NULL, NULL, lives.exited_badly.astype(np.int64)), ("with 0", "badly"))
-    attributes = {"comm": lives.comm, "path": lives.path, "exits": exits}
-    sample = Sample("process.lifetime", lives.lifetime_ns, lives.started_ns, attributes, rows)
-    return sample.only(lives.lifetime_ns != NULL)
+def _names(codes: Codes) -> list[str | None]:
+    return [codes.name(code) for code in codes.codes.tolist()]
 
 
-def _or_null(value: np.int64) -> int | None:
-    return None if value == NULL else int(value)
-
-
-# --- patterns --------------------------------------------------------------------------------------------------
-
-
-def _patterns(events: Events, facts: TraceFacts) -> tuple[Pattern, ...]:
-    blocks, opens = events.blocks, events.opens
-    start_ns, end_ns = facts.start_ns, facts.start_ns + facts.duration_ns
-    found = process_patterns(events.lives, start_ns, end_ns)
-    nothing = np.zeros(0, dtype=np.int64)
-    submitted = np.where(blocks.start_ns != NULL, blocks.start_ns, blocks.first_issue_ns)
-    rows = np.flatnonzero(submitted != NULL)
-    rows = rows[np.argsort(submitted[rows], kind="stable")]
-    trains = (
-        (Train("block_start", submitted[rows], blocks.comm[rows], nothing, blocks.failed[rows]), blocks.comm[rows]),
-        (Train("open", opens.ts_ns, opens.comm, nothing, opens.failed), opens.comm),
-    )
-    for train, comm in trains:
-        more = event_patterns(train, {"comm": comm}, start_ns, end_ns)
-        found += without_echoes(found, more)
-    return tuple(sorted(found, key=lambda p: (p.event != "exec", -p.events, p.start_ns, sorted(p.scope.items()))))
+def _or_null(value: int) -> int | None:
+    return None if value == NULL else value

@@ -1,31 +1,45 @@
 """Block I/O of a trace: one element per request, with what is known of it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracekit.analyze import contrast
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, codes, combine, ints
-from tracekit.analyze.pairing import BLOCK_EVENTS, SECTOR_BYTES, BlockEvents, Pairs, pair
+from tracekit.analyze.census import Census
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, encoded, few, ints
+from tracekit.analyze.pairing import BLOCK_EVENTS, SECTOR_BYTES, BlockEvents, Pairs, carried, pair
+from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
+from tracekit.errors import TraceError
 from tracekit.trace import Trace
 
-COLUMNS = ("ts_ns", "event", "dev", "request", "sector", "bytes", "op", "disk", "comm", "flags", "ret", "pid")
+COLUMNS = ("ts_ns", "event", "dev", "request", "sector", "bytes", "op", "disk", "comm", "cgroup", "flags", "ret", "pid")
 #: cmd_flags of a request that somebody waits for: REQ_SYNC, REQ_META, REQ_PREFLUSH or REQ_FUA would do it, too,
 #: but their bits moved between kernels; REQ_SYNC has been bit 11 since Linux 4.10 (ef295ecf090d).
 _REQ_SYNC = 1 << 11
+#: Of processes that did I/O so many are remembered at once, by disk and op, for where they left off.
+_STREAMS = 1 << 16
 
 
 @dataclass(frozen=True)
 class BlockIO:
-    """Requests in order of their first event. Times are -1 where unknown; see `Pairs` for start, issue and end."""
+    """Requests in order of their first event. Times are -1 where unknown; see `Pairs` for start, issue and end.
+
+    Attributes:
+        depth: requests at the device when this one was issued, itself included; -1 where never issued.
+        sequential: begins where the last one of its stream (disk, op and submitting process) ended.
+        behind_flush: a flush of the same disk was under way when it was issued.
+        spanning: between its first time and its last, events were lost.
+    """
 
     disk: Codes
     op: Codes
     comm: Codes
-    dev: Ints
+    cgroup: Codes
     pid: Ints
     sector: Ints
     bytes: Ints
@@ -39,20 +53,30 @@ class BlockIO:
     depth: Ints
     sequential: Bools
     behind_flush: Bools
-    pairs: Pairs
-    windows: Windows
+    merged: Bools
+    in_flight: Bools
+    rival: Bools
+    start_rival: Bools
+    spanning: Bools
 
     def __len__(self) -> int:
         return len(self.start_ns)
+
+    def __getitem__(self, chosen: Ints | Bools) -> "BlockIO":
+        return BlockIO(*(getattr(self, one.name)[chosen] for one in fields(self)))
 
     @property
     def issued(self) -> Bools:
         """Requests that reached the device."""
         return np.asarray(self.issue_ns != NULL)
 
+    @property
+    def submitted_ns(self) -> Ints:
+        """When it entered the block layer, else when it was issued first; -1 if neither is known."""
+        return np.where(self.start_ns != NULL, self.start_ns, self.first_issue_ns)
+
     def attributes(self) -> dict[str, Codes]:
         """What may set some requests apart from the rest."""
-        everyone = np.ones(len(self), dtype=np.bool_)
         waited_for = self.op.is_in("read") | ((self.flags & _REQ_SYNC) != 0)  # as op_is_sync() of the kernel has it
         return {
             "op": self.op,
@@ -62,111 +86,242 @@ class BlockIO:
             "sync": contrast.yes_no(waited_for, self.flags >= 0),
             "queue_depth": contrast.depth_class(self.depth),
             "access": contrast.yes_no(self.sequential, self.issued & (self.sector >= 0), "sequential", "random"),
-            "flush_in_flight": contrast.yes_no(self.behind_flush & (self.bytes > 0), everyone),
+            "flush_in_flight": contrast.yes_no(self.behind_flush & (self.bytes > 0)),
         }
 
 
-def read_blocks(trace: Trace, windows: Windows) -> BlockIO:
-    """Read and pair the block events of a trace.
+@dataclass
+class Unpaired:
+    """What could not be paired, so far.
+
+    Attributes:
+        before: completions of I/O that was issued before the recording.
+        orphans: completions of I/O that was never seen issued, `before` included.
+    """
+
+    before: int = 0
+    orphans: int = 0
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Block events and what was known of each when it came: of an issue depth, sequence and flushes."""
+
+    events: BlockEvents
+    disk: Ints
+    comm: Ints
+    cgroup: Ints
+    pid: Ints
+    flags: Ints
+    failed: Bools
+    depth: Ints
+    sequential: Bools
+    behind_flush: Bools
+
+    def __getitem__(self, rows: Ints) -> "_Piece":
+        return _Piece(*(getattr(self, one.name)[rows] for one in fields(self)))
+
+    def followed_by(self, other: "_Piece") -> "_Piece":
+        """Both, one after the other."""
+
+        def both(mine: Any, its: Any) -> Any:
+            if isinstance(mine, BlockEvents):
+                return BlockEvents(*(both(getattr(mine, one.name), getattr(its, one.name)) for one in fields(mine)))
+            return np.concatenate((mine, its))
+
+        return _Piece(*(both(getattr(self, one.name), getattr(other, one.name)) for one in fields(self)))
+
+
+class BlockStream:
+    """Pairs block events a piece at a time; what is not settled is carried into the next.
 
     Args:
+        census: whom to tell by name.
         windows: when block events were lost.
     """
-    table = trace.table(*BLOCK_EVENTS, columns=COLUMNS)
-    return from_table(table, windows)
+
+    def __init__(self, census: Census, windows: Windows) -> None:
+        self.names = {
+            "disk": census.names("block", "disk"),
+            "op": census.names("block", "op"),
+            "comm": census.names("block", "comm"),
+            "cgroup": census.names("block", "cgroup"),
+        }
+        self.unpaired = Unpaired()
+        self._windows = windows
+        self._left: _Piece | None = None
+        self._pairs: Pairs | None = None
+        self._streams = _Streams()
+        self._flush = self.names["op"].all.index("flush") if "flush" in self.names["op"].all else NULL
+        self._until_ns = np.iinfo(np.int64).min
+
+    def add(self, rows: pa.RecordBatch) -> BlockIO:
+        """The requests that are settled once these events have come."""
+        new = self._piece(rows)
+        piece = new if self._left is None else self._left.followed_by(new)
+        pairs = pair(piece.events)
+        old = len(piece.depth) - len(new.depth)
+        self._observe(piece, pairs, old)
+        self.unpaired.before += pairs.before
+        self.unpaired.orphans += len(pairs.orphans)
+        rest = piece[pairs.carried]
+        self._left = _Piece(carried(piece.events, pairs), *(getattr(rest, one.name) for one in fields(rest)[1:]))
+        self._pairs = None
+        return self._requests(piece, pairs, np.flatnonzero(pairs.settled))
+
+    def finish(self) -> BlockIO | None:
+        """The requests that were never settled, when nothing follows; null if there were no events."""
+        if self._left is None:
+            return None
+        pairs = pair(self._left.events)
+        return self._requests(self._left, pairs, np.flatnonzero(~pairs.settled))
+
+    def _piece(self, rows: pa.RecordBatch) -> _Piece:
+        ts_ns = ints(rows, "ts_ns")
+        order = np.argsort(ts_ns, kind="stable") if (ts_ns[1:] < ts_ns[:-1]).any() else slice(None)
+        ts_ns = ts_ns[order]
+        if len(ts_ns) and ts_ns[0] < self._until_ns:
+            raise TraceError("the block events are not in time order: the file is damaged; sort it by ts_ns")
+        self._until_ns = int(ts_ns[-1]) if len(ts_ns) else self._until_ns
+        event, raw = encoded(rows, "event")
+        kind = np.array([BLOCK_EVENTS.index(name) for name in event.to_pylist()] or [0], dtype=np.int64)[raw]
+        names = {name: its.codes(rows, name).codes[order] for name, its in self.names.items()}
+        column = {name: ints(rows, name)[order] for name in ("dev", "request", "sector", "bytes", "pid", "flags")}
+        dev, request, sector, size = (column.pop(name) for name in ("dev", "request", "sector", "bytes"))
+        no = np.zeros(len(ts_ns), dtype=np.bool_)
+        failed = np.asarray(pc.less(rows.column("ret"), 0).fill_null(False).to_numpy(zero_copy_only=False))[order]
+        return _Piece(
+            BlockEvents(ts_ns, kind[order], dev, request, sector, size, names.pop("op"), no, no),
+            **names,
+            **column,
+            failed=failed,
+            depth=np.full(len(ts_ns), NULL),
+            sequential=no.copy(),
+            behind_flush=no.copy(),
+        )
+
+    def _observe(self, piece: _Piece, pairs: Pairs, old: int) -> None:
+        """Of each new issue the depth, whether it is sequential, and whether a flush is under way."""
+        issued = np.flatnonzero(pairs.issue != NULL)
+        devs, dev = few(piece.events.dev)
+        rows, over = pairs.issue[issued], pairs.over[issued]
+        for one in range(len(devs)):
+            mine = dev[rows] == one
+            new = rows[mine & (rows >= old)]
+            piece.depth[new] = np.maximum(_under_way(len(dev), rows[mine], over[mine])[new], 1)
+        flush = piece.events.op[rows] == self._flush
+        for one in np.unique(dev[rows[flush]]) if flush.any() else ():
+            mine = dev[rows] == one
+            new = rows[mine & ~flush & (rows >= old)]
+            piece.behind_flush[new] = _under_way(len(dev), rows[mine & flush], over[mine & flush])[new] > 0
+        first = pairs.first_issue[issued]
+        chosen = (first >= old) & (piece.events.sector[first] != NULL)
+        first, start = first[chosen], pairs.start[issued][chosen]
+        pid = np.where(start == NULL, NULL, piece.pid[start])
+        sequential = self._streams.follow(piece.events[first], pid)
+        piece.sequential[first[sequential]] = True
+
+    def _requests(self, piece: _Piece, pairs: Pairs, chosen: Ints) -> BlockIO:
+        events, ts_ns = piece.events, np.append(piece.events.ts_ns, NULL)
+        start, first_issue, issue = pairs.start[chosen], pairs.first_issue[chosen], pairs.issue[chosen]
+        complete, end = pairs.complete[chosen], pairs.end[chosen]
+        known = np.where(first_issue == NULL, start, first_issue)
+
+        def at(values: Ints, rows: Ints) -> Ints:
+            return np.where(rows == NULL, NULL, values[rows])
+
+        first_ns = np.where(start == NULL, ts_ns[first_issue], ts_ns[start])
+        end_ns = ts_ns[end]
+        return BlockIO(
+            disk=Codes(piece.disk[known], self.names["disk"].all),
+            op=Codes(events.op[known], self.names["op"].all),
+            comm=Codes(at(piece.comm, start), self.names["comm"].all),
+            cgroup=Codes(at(piece.cgroup, start), self.names["cgroup"].all),
+            pid=at(piece.pid, start),
+            sector=events.sector[known],
+            bytes=events.bytes[known],
+            flags=piece.flags[known],
+            start_ns=ts_ns[start],
+            first_issue_ns=ts_ns[first_issue],
+            issue_ns=ts_ns[issue],
+            complete_ns=ts_ns[complete],
+            end_ns=end_ns,
+            failed=piece.failed[complete] & (complete != NULL),
+            depth=at(piece.depth, issue),
+            sequential=piece.sequential[first_issue] & (first_issue != NULL),
+            behind_flush=piece.behind_flush[issue] & (issue != NULL),
+            merged=pairs.merged[chosen],
+            in_flight=pairs.in_flight[chosen],
+            rival=pairs.rival[chosen],
+            start_rival=pairs.start_rival[chosen],
+            spanning=self._windows.spanned_by(first_ns, end_ns) & (end != NULL),
+        )
 
 
-def from_table(table: pa.Table, windows: Windows) -> BlockIO:
-    """The same for rows already at hand; rows are brought in time order."""
-    ts_ns = ints(table, "ts_ns")
-    order = np.arange(len(ts_ns))
-    if (np.diff(ts_ns) < 0).any():
-        order = np.argsort(ts_ns, kind="stable")
-    event, op = codes(table, "event"), codes(table, "op")[order]
-    kind = np.array([BLOCK_EVENTS.index(name) for name in event.names] or [0], dtype=np.int64)[event.codes][order]
-    column = {name: ints(table, name)[order] for name in ("dev", "request", "sector", "bytes", "flags", "ret", "pid")}
-    column["ret_known"] = np.asarray(pc.is_valid(table.column("ret")).to_numpy(), dtype=np.int64)[order]
-    events = BlockEvents(
-        ts_ns[order], kind, column["dev"], column["request"], column["sector"], column["bytes"], op.codes
-    )
-    pairs = pair(events)
-    names = {"op": op, "disk": codes(table, "disk")[order], "comm": codes(table, "comm")[order]}
-    return _gather(events, pairs, column, names, windows)
+def _under_way(size: int, issue: Ints, over: Ints) -> Ints:
+    """At each of so many rows, how many requests are between issue and end; at its own issue a request counts."""
+    change = np.zeros(size, dtype=np.int64)
+    change[issue] = 1
+    change[over[over != NULL]] -= 1
+    return np.cumsum(change)
 
 
-def _gather(
-    events: BlockEvents,
-    pairs: Pairs,
-    column: dict[str, Ints],
-    names: dict[str, Codes],
-    windows: Windows,
-) -> BlockIO:
-    def at(values: Ints, rows: Ints) -> Ints:
-        return np.where(rows == NULL, NULL, values[rows]) if len(values) else rows
+@dataclass
+class _Streams:
+    """Where the last request of each stream ended; a stream is a disk, an op and a submitting process."""
 
-    op, disk, comm = names["op"], names["disk"], names["comm"]
+    key: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    stop: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
-    known = np.where(pairs.first_issue == NULL, pairs.start, pairs.first_issue)
-    times = {
-        name: at(events.ts_ns, getattr(pairs, name)) for name in ("start", "first_issue", "issue", "complete", "end")
-    }
-    known_ret = column["ret_known"]
-    dev, sector, size = (at(getattr(events, name), known) for name in ("dev", "sector", "bytes"))
-    pid = at(column["pid"], pairs.start)
-    op_code = at(op.codes, known)
-    return BlockIO(
-        disk=Codes(at(disk.codes, known), disk.names),
-        op=Codes(op_code, op.names),
-        comm=Codes(at(comm.codes, pairs.start), comm.names),
-        dev=dev,
-        pid=pid,
-        sector=sector,
-        bytes=size,
-        flags=at(column["flags"], known),
-        start_ns=times["start"],
-        first_issue_ns=times["first_issue"],
-        issue_ns=times["issue"],
-        complete_ns=times["complete"],
-        end_ns=times["end"],
-        failed=(at(column["ret"], pairs.complete) < 0) & (at(known_ret, pairs.complete) > 0),
-        depth=_depth(dev, times["issue"], times["complete"], pairs.missed),
-        sequential=_sequential(combine(dev, op_code, pid) if len(dev) else dev, times["first_issue"], sector, size),
-        behind_flush=_behind_flush(dev, times, Codes(op_code, op.names).is_in("flush"), pairs.missed),
-        pairs=pairs,
-        windows=windows,
-    )
+    def follow(self, issues: BlockEvents, pid: Ints) -> Bools:
+        """Which of these issues, in time order, begin where the last one of their stream ended."""
+        key = ((pid + 1) << 38) | (issues.dev << 6) | (issues.op & 63)  # pids have 22 bits
+        order = _in_order(key)
+        key, sector = key[order], issues.sector[order]
+        stop = sector + issues.bytes[order] // SECTOR_BYTES
+        first = np.append(True, key[1:] != key[:-1])[: len(key)]
+        before = np.append(NULL, stop[:-1])[: len(key)]
+        before[first] = self._left_off(key[first])
+        result = np.zeros(len(key), dtype=np.bool_)
+        result[order] = sector == before
+        last = np.append(first[1:], True)[: len(key)]
+        self._remember(key[last], stop[last])
+        return result
+
+    def _left_off(self, keys: Ints) -> Ints:
+        if not len(self.key):
+            return np.full(len(keys), NULL)
+        place = np.minimum(np.searchsorted(self.key, keys), len(self.key) - 1)
+        return np.where(self.key[place] == keys, self.stop[place], NULL)
+
+    def _remember(self, keys: Ints, stops: Ints) -> None:
+        """The newest of each; those that have been silent are forgotten when there are too many."""
+        kept = ~np.isin(self.key, keys, assume_unique=True) & (len(self.key) + len(keys) <= _STREAMS)
+        key, stop = np.append(self.key[kept], keys), np.append(self.stop[kept], stops)
+        order = np.argsort(key)
+        self.key, self.stop = key[order], stop[order]
 
 
-def _depth(dev: Ints, issue_ns: Ints, complete_ns: Ints, missed: Bools) -> Ints:
-    """Requests at the device when this one was issued, itself included; -1 where never issued."""
-    depth = np.full(len(dev), NULL, dtype=np.int64)
-    for one in np.unique(dev):
-        mine = (dev == one) & (issue_ns != NULL)
-        counted = mine & ~missed
-        issued, done = np.sort(issue_ns[counted]), np.sort(complete_ns[counted & (complete_ns != NULL)])
-        at_ns = issue_ns[mine]
-        depth[mine] = np.searchsorted(issued, at_ns, side="right") - np.searchsorted(done, at_ns, side="right")
-    return np.where(depth == NULL, NULL, np.maximum(depth, 1))
+def _in_order(keys: Ints) -> Ints:
+    """The order of keys, equal ones as they stand."""
+    number = few(keys)[1]
+    size = len(keys).bit_length()
+    return np.asarray(np.sort((number << size) | np.arange(len(keys))) & ((1 << size) - 1))
 
 
-def _behind_flush(dev: Ints, times: dict[str, Ints], is_flush: Bools, missed: Bools) -> Bools:
-    """Whether a flush of the same disk was under way when the request was issued."""
-    behind = np.zeros(len(dev), dtype=np.bool_)
-    issue_ns, complete_ns = times["issue"], times["complete"]
-    for one in np.unique(dev[is_flush]):
-        flush = (dev == one) & is_flush & (issue_ns != NULL) & (complete_ns != NULL)
-        mine = (dev == one) & ~is_flush & (issue_ns != NULL) & ~missed
-        begun = np.searchsorted(np.sort(issue_ns[flush]), issue_ns[mine], side="right")
-        over = np.searchsorted(np.sort(complete_ns[flush]), issue_ns[mine], side="right")
-        behind[mine] = begun > over
-    return behind
+def read_blocks(trace: Trace, selection: Selection, stream: BlockStream) -> Iterator[BlockIO]:
+    """The block I/O of a trace that was selected, a piece at a time."""
+    for rows in selection.batches(trace, "block", COLUMNS):
+        yield _selected(stream.add(rows), selection)
+    rest = stream.finish()
+    if rest is not None:
+        yield _selected(rest, selection)
 
 
-def _sequential(stream: Ints, issue_ns: Ints, sector: Ints, size: Ints) -> Bools:
-    """Whether a request begins where the last one of its stream (disk, op and submitting process) ended."""
-    result = np.zeros(len(stream), dtype=np.bool_)
-    rows = np.flatnonzero((issue_ns != NULL) & (sector != NULL))
-    rows = rows[np.lexsort((issue_ns[rows], stream[rows]))]
-    stop = sector[rows] + size[rows] // SECTOR_BYTES
-    result[rows[1:]] = (stream[rows[1:]] == stream[rows[:-1]]) & (sector[rows[1:]] == stop[:-1])
-    return result
+def _selected(found: BlockIO, selection: Selection) -> BlockIO:
+    chosen = np.ones(len(found), dtype=np.bool_)
+    if selection.disk is not None:
+        chosen &= found.disk.is_in(selection.disk)
+    if selection.comm is not None:
+        chosen &= found.comm.is_in(selection.comm)
+    return found if chosen.all() else found[chosen]

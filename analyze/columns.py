@@ -1,6 +1,6 @@
 """Columns of a trace as numpy arrays: null is -1 in integers and in the codes of strings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,7 +14,13 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 NULL = -1
+#: What a reader sees of null.
+UNKNOWN = "?"
+#: Stands for all names that are not looked at one by one; no name of the kernel's has a NUL.
+OTHERS = "\0others"
 _TABLE = 1 << 22
+_PROBE = 1000
+Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
 @dataclass(frozen=True)
@@ -48,26 +54,51 @@ class Codes:
         return Codes(codes.astype(np.int64), names)
 
 
-def ints(table: pa.Table, name: str) -> Ints:
+class Names:
+    """A fixed list of names, and the codes of a column's strings in it: those of other names are the last code.
+
+    Attributes:
+        all: the names, and `OTHERS` at the end.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.all = (*names, OTHERS)
+        self._array = pa.array(list(names), pa.string())
+
+    def codes(self, rows: Rows, name: str) -> Codes:
+        """The codes of a string column."""
+        dictionary, raw = encoded(rows, name)
+        place = pc.index_in(dictionary, value_set=self._array).fill_null(len(self._array)).to_numpy()
+        return Codes(np.append(place.astype(np.int64), NULL)[raw], self.all)
+
+
+def ints(rows: Rows, name: str) -> Ints:
     """An integer column as int64; null is -1."""
-    column = _one(table.column(name)).cast(pa.int64(), safe=False)
+    column = _one(rows.column(name)).cast(pa.int64(), safe=False)
     return np.asarray(column.fill_null(NULL).to_numpy(), dtype=np.int64)
 
 
-def codes(table: pa.Table, name: str) -> Codes:
-    """A string column, dictionary-encoded or not; names are sorted, so that results do not depend on order."""
-    column = table.column(name)
+def encoded(rows: Rows, name: str) -> tuple[Any, Ints]:
+    """A string column, dictionary-encoded or not: its distinct strings, and of each row the number, -1 for null."""
+    column = rows.column(name)
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     array = _one(column)
-    raw = np.asarray(array.indices.fill_null(NULL).to_numpy(), dtype=np.int64)
-    order = pc.sort_indices(array.dictionary).to_numpy()
+    return array.dictionary, np.asarray(array.indices.fill_null(NULL).to_numpy(), dtype=np.int64)
+
+
+def codes(rows: Rows, name: str) -> Codes:
+    """A string column as codes of its own; names are sorted, so that results do not depend on order."""
+    dictionary, raw = encoded(rows, name)
+    order = pc.sort_indices(dictionary).to_numpy()
     place = np.full(len(order) + 1, NULL, dtype=np.int64)
     place[order] = np.arange(len(order))
-    return Codes(place[raw], tuple(array.dictionary.take(order).to_pylist()))
+    return Codes(place[raw], tuple(dictionary.take(order).to_pylist()))
 
 
-def _one(column: pa.ChunkedArray) -> Any:
+def _one(column: pa.Array | pa.ChunkedArray) -> Any:
+    if isinstance(column, pa.Array):
+        return column
     if column.num_chunks == 1:
         return column.chunk(0)
     if column.num_chunks == 0:
@@ -86,6 +117,41 @@ def dense(keys: Ints) -> Ints:
     present = np.zeros(high - low + 1, dtype=np.int64)
     present[keys - low] = 1
     return (np.cumsum(present) - 1)[keys - low]
+
+
+def busiest(codes: Codes) -> Iterator[tuple[str, Ints]]:
+    """Each name with the positions that have it, the most frequent first, then by name; null is `?`."""
+    counts = np.bincount(codes.codes + 1, minlength=len(codes.names) + 1)
+    order = np.argsort(codes.codes, kind="stable")
+    ends = np.cumsum(counts)
+    for slot in np.argsort(-counts, kind="stable"):
+        if counts[slot]:
+            name = codes.name(int(slot) - 1)
+            yield UNKNOWN if name is None else name, order[ends[slot] - counts[slot] : ends[slot]]
+
+
+def limited(codes: Codes, most: int) -> Codes:
+    """The same with so many names, the most frequent; the last code stands for the others."""
+    counts = np.bincount(codes.codes + 1, minlength=len(codes.names) + 1)[1:]
+    chosen = np.argsort(-counts, kind="stable")[:most]
+    place = np.full(len(codes.names) + 1, len(chosen), dtype=np.int64)
+    place[chosen], place[-1] = np.arange(len(chosen)), NULL
+    return Codes(place[codes.codes], (*(codes.names[code] for code in chosen), OTHERS))
+
+
+def few(keys: Ints) -> tuple[Ints, Ints]:
+    """The distinct values of keys of which there are few, sorted, and of each key the number of its value."""
+    values = np.unique(keys[:_PROBE])
+    while True:
+        if len(values) <= 1:
+            known = np.full(len(keys), True) if not len(values) else keys == values[0]
+            number = np.zeros(len(keys), dtype=np.int64)
+        else:
+            number = np.minimum(np.searchsorted(values, keys), len(values) - 1)
+            known = values[number] == keys
+        if known.all():
+            return values, number
+        values = np.union1d(values, keys[~known])
 
 
 def combine(*parts: Ints) -> Ints:

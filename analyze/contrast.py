@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analyze.columns import Bools, Codes, Ints
+from tracekit.analyze.columns import OTHERS, Bools, Codes, Ints
 from tracekit.analyze.results import SetsApart
 
 MIN_INSIDE = 5
@@ -14,16 +14,39 @@ MIN_SHARE = 0.6
 MIN_DIFFERENCE = 0.3
 MIN_Z = 4.0
 AT_MOST = 4
+_MIN_KNOWN = 0.6
 
 
-def sets_apart(inside: Bools, attributes: Mapping[str, Codes]) -> tuple[SetsApart, ...]:
+@dataclass(frozen=True)
+class Field:
+    """The values of an attribute; `from_here[value]` names a value and all above it, where they are ordered."""
+
+    names: tuple[str, ...]
+    from_here: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(codes: Codes) -> "Field":
+        """The field of such codes."""
+        return Field(codes.names, codes.from_here if isinstance(codes, Classes) else ())
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How often each value of a field occurs inside and outside of some events; unknown values are not counted."""
+
+    field: Field
+    inside: Ints
+    outside: Ints
+
+
+def sets_apart(count: int, fields: Mapping[str, Shares]) -> tuple[SetsApart, ...]:
     """Values that at least six in ten of the events inside have, and clearly fewer of those outside; best first.
 
     Args:
-        inside: the events in question.
-        attributes: for each field, its value of every event. Unknown values count as neither.
+        count: of the events in question, whether their values are known or not.
+        fields: by name.
     """
-    found = [best for name, codes in attributes.items() if (best := _best(name, codes, inside)) is not None]
+    found = [best for name, shares in fields.items() if (best := _best(name, shares, count)) is not None]
     found.sort(key=lambda item: (item.share_outside - item.share_inside, item.field))
     return tuple(found[:AT_MOST])
 
@@ -38,21 +61,20 @@ class Classes(Codes):
         return Classes(self.codes[chosen], self.names, self.from_here)
 
 
-def _best(name: str, codes: Codes, inside: Bools) -> SetsApart | None:
-    known, names = codes.codes >= 0, codes.names
-    within = np.bincount(codes.codes[known & inside], minlength=len(names))
-    without = np.bincount(codes.codes[known & ~inside], minlength=len(names))
+def _best(name: str, shares: Shares, count: int) -> SetsApart | None:
+    within, without, names = shares.inside, shares.outside, shares.field.names
     total_in, total_out = int(within.sum()), int(without.sum())
-    if isinstance(codes, Classes):
-        names += codes.from_here
+    if shares.field.from_here:
+        names += shares.field.from_here
         within, without = (np.concatenate((one, np.cumsum(one[::-1])[::-1])) for one in (within, without))
-    if total_in < max(MIN_INSIDE, 0.6 * inside.sum()) or not total_out:
+    if total_in < max(MIN_INSIDE, _MIN_KNOWN * count) or not total_out:
         return None
     share_in, share_out = within / total_in, without / total_out
     pooled = (within + without) / (total_in + total_out)
     error = np.sqrt(pooled * (1 - pooled) * (1 / total_in + 1 / total_out))
     difference = share_in - share_out
     good = (share_in >= MIN_SHARE) & (difference >= MIN_DIFFERENCE) & (difference >= MIN_Z * error)
+    good &= np.array([one != OTHERS for one in names])
     if not good.any():
         return None
     code = int(np.argmax(np.where(good, difference, -1.0)))
@@ -67,25 +89,19 @@ _DEPTH_NAMES = ("1", "2-3", "4-7", "8-15", "16-31", "32 or more")
 _FROM_DEPTH = ("1 or more", "2 or more", "4 or more", "8 or more", "16 or more", "32 or more")
 
 
-def size_class(size: Ints) -> Codes:
+def size_class(size: Ints) -> Classes:
     """Sizes in bytes by class; -1 is unknown."""
     codes = 1 + np.searchsorted(_EDGES, size, side="left")
     codes[size <= 0] = 0
     return Classes(np.where(size < 0, -1, codes).astype(np.int64), _SIZE_NAMES, _FROM_SIZE)
 
 
-def depth_class(depth: Ints) -> Codes:
+def depth_class(depth: Ints) -> Classes:
     """Queue depths by class; below 1 is unknown."""
     codes = np.searchsorted(_DEPTH_EDGES, depth, side="right")
     return Classes(np.where(depth < 1, -1, codes).astype(np.int64), _DEPTH_NAMES, _FROM_DEPTH)
 
 
-def yes_no(truth: Bools, known: Bools, yes: str = "yes", no: str = "no") -> Codes:
+def yes_no(truth: Bools, known: Bools | bool = True, yes: str = "yes", no: str = "no") -> Codes:
     """A property that an event has or has not; unknown where not known."""
     return Codes(np.where(known, truth.astype(np.int64), -1), (no, yes))
-
-
-def span(at_ns: Ints, low_ns: int, high_ns: int, label: str) -> Codes:
-    """Whether an event lies in a stretch of time."""
-    within = (at_ns >= low_ns) & (at_ns <= high_ns)
-    return Codes(np.where(within, 0, 1).astype(np.int64), (label, "another time"))

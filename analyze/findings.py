@@ -1,18 +1,15 @@
 """What is worth telling, in the order in which an expert would tell it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.analyze.blocks import BlockIO
-from tracekit.analyze.columns import NULL, Ints
-from tracekit.analyze.events import Events
-from tracekit.analyze.opens import Opens
+from tracekit.analyze.columns import NULL, busiest
+from tracekit.analyze.failing import FailingOpens
 from tracekit.analyze.patterns import parent_name, restarted
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Finding, Latency, Mode, Pattern, SetsApart
-from tracekit.analyze.workload import busiest, failures
 from tracekit.units import format_count, format_ns, format_share
 
 METRICS = {
@@ -23,9 +20,7 @@ METRICS = {
     "process.lifetime": "process lifetimes",
 }
 _EVENTS = {"exec": "process starts", "open": "opens", "block_start": "I/O"}
-_MANY_FAILED = 20
 _FAILED_SHARE = 0.3
-_SAME_PATH = 0.2
 _QUEUE_RATIO = 3
 _WORTH_NS = 1_000_000
 #: How a process ends that writes to a pipe after its reader has seen enough: `yes | head` does it every time.
@@ -45,14 +40,26 @@ class _Found:
 
 
 def findings(
-    latency: tuple[Latency, ...], patterns: tuple[Pattern, ...], events: Events, start_ns: int
+    latency: tuple[Latency, ...],
+    patterns: tuple[Pattern, ...],
+    lives: Lives,
+    failing: tuple[FailingOpens, ...],
+    io_errors: Mapping[str, int],
+    start_ns: int,
 ) -> tuple[Finding, ...]:
-    """Everything worth telling; empty if there is nothing. `start_ns` is when the recording began."""
+    """Everything worth telling; empty if there is nothing.
+
+    Args:
+        io_errors: how many I/Os failed, by disk.
+        start_ns: when the recording began.
+    """
+    told = {name for pattern in patterns for name in (*pattern.failing, *pattern.scope.values())}
     found = [
-        *_of_patterns(patterns, events.lives),
+        *_of_patterns(patterns, lives),
         *_of_latency(latency, start_ns),
-        *_of_failures(events, patterns),
-        *_of_errors(events.blocks),
+        *(_failed_opens(one) for one in failing),
+        *_failed_processes(lives, told),
+        *_of_errors(io_errors),
     ]
     found.sort(key=lambda one: (-one.weight, one.kind, one.title))
     return tuple(Finding(rank, one.kind, one.title, one.detail, one.evidence) for rank, one in enumerate(found, 1))
@@ -197,24 +204,11 @@ def _queueing(whole: dict[str, Latency]) -> Iterator[_Found]:
 # --- failures --------------------------------------------------------------------------------------------------
 
 
-def _of_failures(events: Events, patterns: tuple[Pattern, ...]) -> Iterator[_Found]:
-    told = {name for pattern in patterns for name in (*pattern.failing, *pattern.scope.values())}
-    failed = np.flatnonzero(events.opens.failed)
-    for name, rows in list(busiest(events.opens.comm[failed]))[:3]:
-        yield from _failed_opens(name, failed[rows], events.opens)
-    yield from _failed_processes(events.lives, told)
-
-
-def _failed_opens(name: str, rows: Ints, opens: Opens) -> Iterator[_Found]:
-    tried = int((opens.comm.codes == opens.comm.codes[rows[0]]).sum())
-    path, often = next((path, len(same)) for path, same in busiest(opens.path[rows]))
-    # Failures that are spread over many folders are a search, as every program does it that starts.
-    if len(rows) < max(_MANY_FAILED, _FAILED_SHARE * tried) or often < _SAME_PATH * len(rows):
-        return
-    why = ", ".join(failures(opens.ret[rows], opens.answered[rows]))
-    title = f"{format_count(len(rows))} of {format_count(tried)} opens by {name} fail ({why})"
-    detail = f"The most frequent path, {format_count(often)} times: {path}."
-    yield _Found(30, "failed_opens", title, detail, {"comm": name, "failed": len(rows), "opens": tried})
+def _failed_opens(one: FailingOpens) -> _Found:
+    why = ", ".join(one.errors)
+    title = f"{format_count(one.failed)} of {format_count(one.tried)} opens by {one.comm} fail ({why})"
+    detail = f"The most frequent path, {format_count(one.often)} times: {one.path}."
+    return _Found(30, "failed_opens", title, detail, {"comm": one.comm, "failed": one.failed, "opens": one.tried})
 
 
 def _failed_processes(lives: Lives, told: set[str]) -> Iterator[_Found]:
@@ -229,9 +223,10 @@ def _failed_processes(lives: Lives, told: set[str]) -> Iterator[_Found]:
         yield _Found(35, "failed_processes", title, detail, {"comm": name, "failed": len(rows), "exits": tried})
 
 
-def _of_errors(blocks: BlockIO) -> Iterator[_Found]:
-    bad = np.flatnonzero(blocks.failed)
-    if len(bad):
-        disks = ", ".join(f"{name} {format_count(len(rows))}" for name, rows in busiest(blocks.disk[bad]))
-        title = f"{format_count(len(bad))} I/O{'s' if len(bad) > 1 else ''} failed at the device: {disks}"
-        yield _Found(95, "io_errors", title, "", {"failed": len(bad)})
+def _of_errors(by_disk: Mapping[str, int]) -> Iterator[_Found]:
+    failed = sum(by_disk.values())
+    if failed:
+        counts = sorted(by_disk.items(), key=lambda one: (-one[1], one[0]))
+        disks = ", ".join(f"{name} {format_count(count)}" for name, count in counts)
+        title = f"{format_count(failed)} I/O{'s' if failed > 1 else ''} failed at the device: {disks}"
+        yield _Found(95, "io_errors", title, "", {"failed": failed})

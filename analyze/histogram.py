@@ -1,4 +1,7 @@
-"""One exact histogram for everything: log-linear, 32 bins an octave, mergeable in any order."""
+"""One exact histogram for everything: log-linear, 1024 bins an octave, mergeable in any order.
+
+Exact in every count; a value that is read from it errs by half a bin, 0.05 % at most, and not at all below 2048.
+"""
 
 from dataclasses import dataclass
 
@@ -7,19 +10,23 @@ import numpy as np
 from tracekit.analyze.columns import Ints
 from tracekit.analyze.results import Bucket
 
-BINS_PER_OCTAVE = 32
-_SHIFT = 5
-#: Values below this have a bin each.
-_EXACT = 2 * BINS_PER_OCTAVE
+_SHIFT = 10
+BINS_PER_OCTAVE = 1 << _SHIFT
 BINS = BINS_PER_OCTAVE * (63 - _SHIFT + 1)
+_LOW_HALF = (1 << 32) - 1
+#: A float64 holds so many bits; its exponent has a bias, and its mantissa begins with what numbers the bin.
+_EXACT, _MANTISSA, _BIAS = 1 << 53, 52, 1023
 
 
 def bin_of(values: Ints) -> Ints:
     """The bin of each value; values are not negative."""
-    octave = np.frexp(values.astype(np.float64))[1].astype(np.int64) - 1
-    octave -= (values >> np.maximum(octave, 0)) == 0  # a value near 2**63 that was rounded up
-    above = np.maximum(octave - _SHIFT, 0)
-    return np.asarray(above * BINS_PER_OCTAVE + (values >> above))
+    rounded = values
+    if values.max(initial=0) >= _EXACT:  # what a float would round up into the next bin
+        rounded = np.where(values >= _EXACT, values & -(1 << 11), values)
+    bits = rounded.astype(np.float64).view(np.int64)
+    bins = (bits >> (_MANTISSA - _SHIFT)) - (_BIAS + _SHIFT - 1) * BINS_PER_OCTAVE
+    np.copyto(bins, values, where=values < BINS_PER_OCTAVE)
+    return bins
 
 
 def low_edge(bins: Ints) -> Ints:
@@ -45,12 +52,7 @@ class Histogram:
     @staticmethod
     def of(values: Ints) -> "Histogram":
         """The histogram of these values."""
-        counts = np.bincount(bin_of(values), minlength=BINS).astype(np.int64)
-        if not len(values):
-            return Histogram(counts)
-        # The sum of the two halves of each value cannot overflow before 2**31 values.
-        total = (int(np.sum(values >> 32)) << 32) + int(np.sum(values & 0xFFFFFFFF))
-        return Histogram(counts, total, int(values.min()), int(values.max()))
+        return Histograms(1).add(np.zeros(len(values), dtype=np.int64), values, bin_of(values))[0]
 
     def merge(self, other: "Histogram") -> "Histogram":
         """The histogram of the values of both; any order of merging gives the same."""
@@ -65,6 +67,30 @@ class Histogram:
         """How many values there are."""
         return int(self.counts.sum())
 
+    def below(self, bound: int | None) -> "Histogram":
+        """The part below the bin of a value; all of it for null. Sum, least and greatest value stay those of all."""
+        if bound is None:
+            return self
+        counts = self.counts.copy()
+        counts[int(bin_of(np.array([bound]))[0]) :] = 0
+        return Histogram(counts, self.total, self.low, self.high)
+
+    def percentiles(self, shares: tuple[float, ...]) -> tuple[int, ...]:
+        """By nearest rank: the least value that at least this share of the values does not exceed, to half a bin.
+
+        Raises:
+            ValueError: there are no values.
+        """
+        if self.low is None or self.high is None:
+            raise ValueError("nothing has no percentiles")
+        upto = np.cumsum(self.counts)
+        ranks = np.maximum(np.ceil(np.round(np.array(shares) * upto[-1], 6)), 1)
+        bins = np.searchsorted(upto, ranks)
+        ends = np.where(bins + 1 < BINS, low_edge(np.minimum(bins + 1, BINS - 1)), np.iinfo(np.int64).max)
+        middle = low_edge(bins) + (ends - 1 - low_edge(bins)) // 2
+        middle = np.where(ranks == upto[-1], self.high, np.where(ranks == 1, self.low, middle))
+        return tuple(np.clip(middle, self.low, self.high).tolist())
+
     def octaves(self) -> tuple[Bucket, ...]:
         """Power-of-two buckets from the first to the last that is not empty; the first of all is [0, 1)."""
         used = np.flatnonzero(self.counts)
@@ -75,8 +101,43 @@ class Histogram:
         return tuple(Bucket((1 << k) >> 1, 1 << k, int(sums[k])) for k in range(int(power.min()), int(power.max()) + 1))
 
 
-def percentiles(values: Ints, shares: tuple[float, ...]) -> tuple[int, ...]:
-    """Exact percentiles by nearest rank: the least value that at least this share of the values does not exceed."""
-    ranks = [max(int(np.ceil(round(share * len(values), 6))) - 1, 0) for share in shares]
-    ordered = np.partition(values, sorted(set(ranks)))
-    return tuple(int(ordered[rank]) for rank in ranks)
+class Histograms:
+    """Several histograms, filled together."""
+
+    def __init__(self, size: int) -> None:
+        self.counts = np.zeros((size, BINS), dtype=np.int64)
+        # The sum of the two halves of each value cannot overflow before 2**31 values of the greatest kind.
+        self._halves = np.zeros((2, size), dtype=np.int64)
+        self._low = np.full(size, np.iinfo(np.int64).max)
+        self._high = np.full(size, -1, dtype=np.int64)
+
+    def add(self, which: Ints, values: Ints, bins: Ints) -> "Histograms":
+        """Put each value, whose bin is known, into one of the histograms."""
+        np.add.at(self.counts.reshape(-1), which * BINS + bins, 1)
+        np.add.at(self._halves[0], which, values & _LOW_HALF)
+        if values.max(initial=0) > _LOW_HALF:
+            np.add.at(self._halves[1], which, values >> 32)
+        lower, higher = values < self._low[which], values > self._high[which]
+        np.minimum.at(self._low, which[lower], values[lower])
+        np.maximum.at(self._high, which[higher], values[higher])
+        return self
+
+    def merge(self, other: "Histograms") -> None:
+        """Take in what the others hold; any order of merging gives the same."""
+        self.counts += other.counts
+        self._halves += other._halves
+        self._low = np.minimum(self._low, other._low)
+        self._high = np.maximum(self._high, other._high)
+
+    def __getitem__(self, index: int) -> Histogram:
+        counts, halves = self.counts[index], self._halves[:, index]
+        if self._high[index] < 0:
+            return Histogram(counts)
+        return Histogram(counts, int(halves[0]) + (int(halves[1]) << 32), int(self._low[index]), int(self._high[index]))
+
+    def whole(self) -> Histogram:
+        """All of them as one."""
+        found = Histogram(np.zeros(BINS, dtype=np.int64))
+        for index in range(len(self.counts)):
+            found = found.merge(self[index])
+        return found

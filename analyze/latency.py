@@ -1,173 +1,239 @@
 """The distribution of a latency: percentiles, buckets, modes, outliers, and what sets them apart."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tracekit.analyze import contrast
-from tracekit.analyze.columns import Bools, Codes, Ints
-from tracekit.analyze.histogram import Histogram, percentiles
+from tracekit.analyze.columns import OTHERS, Bools, Ints
+from tracekit.analyze.contrast import Field, Shares, sets_apart
+from tracekit.analyze.histogram import Histogram, bin_of
 from tracekit.analyze.modes import Hill, find_modes
-from tracekit.analyze.outliers import apart, episodes, outlier_threshold
+from tracekit.analyze.outliers import episodes, looked_at, outlier_threshold
 from tracekit.analyze.results import Latency, Mode, Outliers, SetsApart
+from tracekit.analyze.spread import COARSE, TIME_SLOTS, Spread
 from tracekit.units import format_ns
 
 PERCENTILES = (0.5, 0.9, 0.99, 0.999)
 MAX_EVENTS = 100
-MAX_COMMANDS = 10
-MIN_COMMAND_COUNT = 30
 _TIME_SHARE = 0.2
 _IN_TIME = 0.8
+#: How often a name occurs in all, of a column: for names that are too rare to be looked at one by one.
+Occurrences = Callable[[str, str], int]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Values of one metric and what is known of each.
+class _Part:
+    """What is known of one group of values, or of all.
 
     Attributes:
-        rows: makes the row of an outlier from the positions of some of these values.
-        attributes: by field; may set modes and outliers apart.
+        shares: by attribute, how often each value, unknown first, occurs in each coarse bin.
+        greatest: the columns of the greatest values, the greatest first.
+        step: a number that all values are multiples of.
     """
 
-    metric: str
-    values: Ints
-    start_ns: Ints
-    attributes: Mapping[str, Codes]
-    rows: Callable[[Ints], list[dict[str, int | str | None]]]
+    spread: Spread
+    group: Mapping[str, str]
+    histogram: Histogram
+    shares: Mapping[str, Ints]
+    greatest: Mapping[str, Any]
+    step: int
 
-    def only(self, chosen: Bools) -> "Sample":
-        """The part of the sample where `chosen` is true."""
-        where = np.flatnonzero(chosen)
-        attributes = {name: codes[where] for name, codes in self.attributes.items()}
-        return replace(
-            self,
-            values=self.values[where],
-            start_ns=self.start_ns[where],
-            attributes=attributes,
-            rows=lambda positions: self.rows(where[positions]),
+
+def latencies(spread: Spread, resolution_ns: int, occurrences: Occurrences) -> list[Latency]:
+    """All values of a metric, then each group of each grouping; nothing if there are none.
+
+    Args:
+        resolution_ns: step of the clock.
+    """
+    whole = _Part(
+        spread,
+        {},
+        spread.values[0].whole(),
+        {name: counts.sum(axis=0) for name, counts in spread.shares[0].items()},
+        spread.greatest[0][0],
+        int(np.gcd.reduce(spread.steps[0])),
+    )
+    if not whole.histogram.count:
+        return []
+    first = _Summary(whole, resolution_ns, occurrences).latency()
+    parts = [_Summary(part, resolution_ns, occurrences).latency() for part in _parts(spread)]
+    return [replace(first, omitted=sum(grouping.rare for grouping in spread.groupings)), *parts]
+
+
+def _parts(spread: Spread) -> Iterator[_Part]:
+    """The groups that have values, of groupings that make more than one."""
+    for index, grouping in enumerate(spread.groupings):
+        filled = np.flatnonzero(spread.values[index].counts.any(axis=1))
+        if len(filled) < 2 and not grouping.rare:
+            continue
+        for number in (int(number) for number in filled if number < len(grouping.groups)):
+            yield _Part(
+                spread,
+                dict(zip(grouping.fields, grouping.groups[number], strict=True)),
+                spread.values[index][number],
+                {name: counts[number] for name, counts in spread.shares[index].items()},
+                spread.greatest[index + 1][number],
+                int(spread.steps[index][number]),
+            )
+
+
+class _Summary:
+    """Everything the report says about one part."""
+
+    def __init__(self, part: _Part, resolution_ns: int, occurrences: Occurrences) -> None:
+        self.part, self.occurrences = part, occurrences
+        self.count = part.histogram.count
+        self.step = max(resolution_ns, part.step, 1)
+        self.values = part.greatest["value"]
+        self.threshold = outlier_threshold(self.values[: looked_at(self.count)], self.count)
+
+    def latency(self) -> Latency:
+        """All of it."""
+        histogram = self.part.histogram
+        p50, p90, p99, p999 = self._percentiles()
+        return Latency(
+            self.part.spread.metric,
+            dict(self.part.group),
+            self.count,
+            histogram.low or 0,
+            histogram.high or 0,
+            histogram.total // self.count,
+            p50,
+            p90,
+            p99,
+            p999,
+            histogram.octaves(),
+            self._modes(),
+            self._outliers(),
         )
 
+    def _percentiles(self) -> Iterator[int]:
+        """Exact where the value is among the greatest, else to half a bin."""
+        from_top = [self.count - max(math.ceil(round(share * self.count, 6)), 1) for share in PERCENTILES]
+        for rank, near in zip(from_top, self.part.histogram.percentiles(PERCENTILES), strict=True):
+            yield int(self.values[rank]) if rank < len(self.values) else near
 
-@dataclass(frozen=True)
-class Frame:
-    """What the recording says about its times."""
+    def _modes(self) -> tuple[Mode, ...]:
+        usual = self.part.histogram.below(self.threshold)
+        hills = find_modes(usual, self.step)
+        several = sum(not hill.minor for hill in hills) > 1
+        highest = self.part.histogram.high or 0
+        if self.threshold is not None:
+            highest = int(self.values[self.values < self.threshold][0])
+        return tuple(self._mode(hill, usual, several, highest) for hill in hills)
 
-    start_ns: int
-    duration_ns: int
-    resolution_ns: int
+    def _mode(self, hill: Hill, usual: Histogram, several: bool, highest: int) -> Mode:
+        low, high = max(hill.low, self.part.histogram.low or 0), min(hill.high, highest)
+        peak = min(max(hill.peak, low), high)
+        ends = bin_of(np.array([max(round(low), 0), max(round(high), 0)]))
+        count = int(usual.counts[ends[0] : ends[1] + 1].sum())
+        reasons = self._mode_reasons(hill) if several and not hill.minor else ()
+        return Mode(round(low), round(peak), round(high), count, round(count / self.count, 6), hill.minor, reasons)
 
+    def _mode_reasons(self, hill: Hill) -> tuple[SetsApart, ...]:
+        last = len(COARSE) - 1
+        ends = COARSE[np.minimum(bin_of(np.array([hill.valley_low, hill.valley_high]).astype(np.int64)), last)]
+        usual = np.arange(int(COARSE[-1]) + 1)
+        if self.threshold is not None:
+            usual = usual[: int(COARSE[bin_of(np.array([self.threshold]))[0]])]
+        inside = (usual >= ends[0]) & (usual < max(ends[1], ends[0] + 1))
+        shares, count = {}, 0
+        for name, counts in self.part.shares.items():
+            within, without = counts[:, usual[inside]].sum(axis=1), counts[:, usual[~inside]].sum(axis=1)
+            count = int(within.sum())
+            if name != "time":
+                shares[name] = Shares(self.part.spread.fields[name], within[1:], without[1:])
+            elif within.any():
+                shares |= self._time_by_slots(within[1:], without[1:])
+        return sets_apart(count, shares)
 
-def summarize(sample: Sample, group: Mapping[str, str], frame: Frame) -> Latency | None:
-    """Everything the report says about one sample; null if it is empty."""
-    values = sample.values
-    if not len(values):
-        return None
-    histogram = Histogram.of(values)
-    outside = apart(values, outlier_threshold(values))
-    p50, p90, p99, p999 = percentiles(values, PERCENTILES)
-    return Latency(
-        sample.metric,
-        dict(group),
-        len(values),
-        int(values.min()),
-        int(values.max()),
-        histogram.total // len(values),
-        p50,
-        p90,
-        p99,
-        p999,
-        histogram.octaves(),
-        _modes(sample, ~outside, frame),
-        _outliers(sample, outside, frame),
-    )
+    def _outliers(self) -> Outliers | None:
+        if self.threshold is None:
+            return None
+        outside = self.values >= self.threshold
+        values, start_ns = self.values[outside], self.part.greatest["start_ns"][outside]
+        return Outliers(
+            int(values.min()),
+            int(values.min()),
+            int(values.max()),
+            len(values),
+            round(len(values) / self.count, 6),
+            episodes(start_ns, start_ns + values),
+            sets_apart(len(values), self._outlier_shares(outside)),
+            tuple(self._rows(np.flatnonzero(outside)[:MAX_EVENTS])),
+        )
 
+    def _outlier_shares(self, outside: Bools) -> dict[str, Shares]:
+        found: dict[str, Shares] = {}
+        for name, counts in self.part.shares.items():
+            total = counts.sum(axis=1)[1:]
+            if name == "time":
+                found |= self._time_of(self.part.greatest["start_ns"][outside], total)
+                continue
+            codes = self.part.greatest[f"attribute {name}"][outside]
+            within = np.bincount(codes[codes >= 0], minlength=len(total))
+            field = self.part.spread.fields[name]
+            found[name] = self._named(name, Shares(field, within, total - within), codes, outside)
+        return found
 
-def by_groups(sample: Sample, splits: Sequence[tuple[str, ...]], frame: Frame) -> list[Latency]:
-    """The whole sample, then each of its groups by each of the `splits`; a split into one group is none."""
-    whole = summarize(sample, {}, frame)
-    if whole is None:
-        return []
-    parts: list[Latency | None] = []
-    omitted = 0
-    for split in splits:
-        groups, others = _groups(sample, split)
-        omitted += others
-        parts += [summarize(sample.only(chosen), group, frame) for group, chosen in groups]
-    return [replace(whole, omitted=omitted), *(part for part in parts if part is not None)]
+    def _named(self, name: str, shares: Shares, codes: Ints, outside: Bools) -> Shares:
+        """The same with the most frequent of the rare names, if most of these have one of those."""
+        names = shares.field.names
+        details = self.part.greatest.get(f"detail {name}")
+        if details is None or names[-1:] != (OTHERS,) or shares.inside[-1] * 2 < len(codes):
+            return shares
+        rare, counts = np.unique(details[outside][codes == len(names) - 1].astype(str), return_counts=True)
+        best = str(rare[np.argmax(counts)])
+        within, without = np.append(shares.inside, counts.max()), shares.outside
+        within[-2] -= counts.max()
+        other = max(self.occurrences(name, best) - int(counts.max()), 0)
+        without = np.append(without, other)
+        without[-2] -= other
+        return Shares(Field((*names, best)), within, without)
 
+    def _rows(self, positions: Ints) -> Iterator[dict[str, int | str | None]]:
+        columns = {"ts_ns": self.part.greatest["start_ns"], "duration_ns": self.values}
+        columns |= {
+            name.removeprefix("detail "): column
+            for name, column in self.part.greatest.items()
+            if name.startswith("detail ")
+        }
+        for position in positions[np.argsort(columns["ts_ns"][positions], kind="stable")]:
+            yield {name: _plain(column[position]) for name, column in columns.items()}
 
-def _groups(sample: Sample, fields: tuple[str, ...]) -> tuple[list[tuple[dict[str, str], Bools]], int]:
-    """The groups by some fields, and how many others there are: rare commands."""
-    columns = [sample.attributes[name] for name in fields]
-    key = np.zeros(len(sample.values), dtype=np.int64)
-    for column in columns:
-        key = key * (len(column.names) + 1) + column.codes + 1
-    keys, counts = np.unique(key, return_counts=True)
-    if fields == ("comm",):
-        keys = keys[np.argsort(-counts, kind="stable")][:MAX_COMMANDS]
-        keys = np.sort([k for k in keys if (key == k).sum() >= MIN_COMMAND_COUNT])
-    if len(counts) < 2:
-        return [], 0
-    found = []
-    for one in keys:
-        chosen = key == one
-        first = int(np.flatnonzero(chosen)[0])
-        names = [column.name(int(column.codes[first])) for column in columns]
-        if all(name is not None for name in names):
-            found.append(({f: n or "" for f, n in zip(fields, names, strict=True)}, chosen))
-    return found, len(counts) - len(keys)
+    # --- time ---
 
+    def _time_by_slots(self, within: Ints, without: Ints) -> dict[str, Shares]:
+        """The shortest run of slots of time with nearly all of some values, if it is a small part of all."""
+        upto = np.concatenate(([0], np.cumsum(within)))
+        wanted = int(np.ceil(_IN_TIME * upto[-1]))
+        ends = np.searchsorted(upto, upto[:-1] + wanted)
+        begin = int(np.argmin(np.where(ends <= TIME_SLOTS, ends - np.arange(TIME_SLOTS), TIME_SLOTS + 1)))
+        end = int(ends[begin])
+        slot_ns = self._slot_ns()
+        if (end - begin) * slot_ns > _TIME_SHARE * self.part.spread.duration_ns:
+            return {}
+        inside, beside = int(within[begin:end].sum()), int(without[begin:end].sum())
+        return _time(begin * slot_ns, end * slot_ns, (inside, int(upto[-1])), (beside, int(without.sum())))
 
-def _modes(sample: Sample, usual: Bools, frame: Frame) -> tuple[Mode, ...]:
-    values = sample.values[usual]
-    step = max(frame.resolution_ns, int(np.gcd.reduce(values)) if len(values) else 1, 1)
-    hills = find_modes(Histogram.of(values), step)
-    several = sum(not hill.minor for hill in hills) > 1
-    return tuple(_mode(hill, sample, usual, several, frame) for hill in hills)
+    def _time_of(self, start_ns: Ints, total: Ints) -> dict[str, Shares]:
+        """The same of values whose times are known; of the others only the slot is."""
+        at_ns = np.sort(start_ns - self.part.spread.start_ns)
+        low, high = _narrowest(at_ns)
+        if high - low > _TIME_SHARE * self.part.spread.duration_ns:
+            return {}
+        edges = np.arange(TIME_SLOTS + 1) * self._slot_ns()
+        within = np.diff(np.clip(edges, low, high)) / self._slot_ns()
+        inside = int(((at_ns >= low) & (at_ns <= high)).sum())
+        beside = max(int((total * within).sum()) - inside, 0)
+        others = int(total.sum()) - len(at_ns)
+        return _time(low, high, (inside, len(at_ns)), (min(beside, others), others))
 
-
-def _mode(hill: Hill, sample: Sample, usual: Bools, several: bool, frame: Frame) -> Mode:
-    inside = usual & (sample.values >= hill.valley_low) & (sample.values < hill.valley_high)
-    reasons: tuple[SetsApart, ...] = ()
-    if several and not hill.minor:
-        attributes = dict(sample.attributes) | _time(sample, inside, frame)
-        reasons = contrast.sets_apart(inside[usual], {name: codes[usual] for name, codes in attributes.items()})
-    low, high = max(hill.low, int(sample.values.min())), min(hill.high, int(sample.values[usual].max()))
-    peak = min(max(hill.peak, low), high)
-    count = int((usual & (sample.values >= round(low)) & (sample.values <= round(high))).sum())
-    share = round(count / len(sample.values), 6)
-    return Mode(round(low), round(peak), round(high), count, share, hill.minor, reasons)
-
-
-def _outliers(sample: Sample, outside: Bools, frame: Frame) -> Outliers | None:
-    if not outside.any():
-        return None
-    values, where = sample.values[outside], np.flatnonzero(outside)
-    start_ns = sample.start_ns[outside]
-    slowest = np.sort(where[np.lexsort((where, -values))][:MAX_EVENTS])
-    return Outliers(
-        int(values.min()),
-        int(values.min()),
-        int(values.max()),
-        len(values),
-        round(len(values) / len(sample.values), 6),
-        episodes(start_ns, start_ns + values),
-        contrast.sets_apart(outside, dict(sample.attributes) | _time(sample, outside, frame)),
-        tuple(sample.rows(slowest)),
-    )
-
-
-def _time(sample: Sample, inside: Bools, frame: Frame) -> dict[str, Codes]:
-    """As an attribute, the stretch of time in which most of some events lie, if it is a small part of the recording."""
-    at_ns = sample.start_ns - frame.start_ns
-    if not inside.any():
-        return {}
-    low, high = _narrowest(np.sort(at_ns[inside]))
-    if high - low > _TIME_SHARE * frame.duration_ns:
-        return {}
-    begin, end = format_ns(low), format_ns(high)
-    return {"time": contrast.span(at_ns, low, high, begin if begin == end else f"{begin} to {end}")}
+    def _slot_ns(self) -> int:
+        return max(self.part.spread.duration_ns // TIME_SLOTS + 1, 1)
 
 
 def _narrowest(at_ns: Ints) -> tuple[int, int]:
@@ -176,3 +242,18 @@ def _narrowest(at_ns: Ints) -> tuple[int, int]:
     begins, ends = at_ns[: skipped + 1], at_ns[len(at_ns) - skipped - 1 :]
     best = int(np.argmin(ends - begins))
     return int(begins[best]), int(ends[best])
+
+
+def _time(low_ns: int, high_ns: int, inside: tuple[int, int], outside: tuple[int, int]) -> dict[str, Shares]:
+    """A stretch of time as an attribute; so many are in it, of so many, inside and outside of what is asked about."""
+    begin, end = format_ns(low_ns), format_ns(high_ns)
+    field = Field((begin if begin == end else f"{begin} to {end}", "another time"))
+    shares = (np.array([within, total - within]) for within, total in (inside, outside))
+    return {"time": Shares(field, *shares)}
+
+
+def _plain(value: Any) -> int | str | None:
+    """As JSON has it."""
+    if value is None or isinstance(value, str):
+        return value
+    return int(value)

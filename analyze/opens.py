@@ -1,31 +1,52 @@
 """Opens of a trace: one element per open."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, codes, ints
+from tracekit.analyze.census import Census
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, encoded, ints
+from tracekit.analyze.contrast import yes_no
+from tracekit.analyze.selection import Selection
+from tracekit.errors import TraceError
 from tracekit.trace import Trace
 
-COLUMNS = ("ts_ns", "comm", "path", "ret", "duration_ns", "flags")
+COLUMNS = ("ts_ns", "comm", "cgroup", "path", "ret", "duration_ns", "flags")
 _O_CREAT = 0o100
 
 
 @dataclass(frozen=True)
 class Opens:
-    """Opens in time order; -1 is unknown, except in `ret`, whose known values `answered` tells."""
+    """Opens in time order; -1 is unknown, except in `ret`, whose known values `answered` tells.
+
+    Attributes:
+        path: of the paths that are looked at one by one.
+        file: number of the path in `files`, all paths of this piece of the trace.
+    """
 
     ts_ns: Ints
     comm: Codes
+    cgroup: Codes
     path: Codes
+    file: Ints
     ret: Ints
     answered: Bools
     duration_ns: Ints
     flags: Ints
+    files: pa.Array
 
     def __len__(self) -> int:
         return len(self.ts_ns)
+
+    def __getitem__(self, chosen: Ints | Bools | slice) -> "Opens":
+        return replace(self, **{one.name: getattr(self, one.name)[chosen] for one in fields(self)[:-1]})
+
+    def paths(self, chosen: Ints) -> list[str | None]:
+        """The paths of some opens."""
+        return [None if number == NULL else self.files[int(number)].as_py() for number in self.file[chosen]]
 
     @property
     def failed(self) -> Bools:
@@ -34,29 +55,42 @@ class Opens:
 
     def attributes(self) -> dict[str, Codes]:
         """What may set some opens apart from the rest."""
-        yes = np.where(self.failed, 0, 1).astype(np.int64)
-        creates = np.where(self.flags < 0, -1, ((self.flags & _O_CREAT) != 0).astype(np.int64))
         return {
             "comm": self.comm,
             "path": self.path,
-            "result": Codes(np.where(self.answered, yes, -1), ("failed", "opened")),
-            "creates": Codes(creates, ("no", "yes")),
+            "result": yes_no(~self.failed, self.answered, "opened", "failed"),
+            "creates": yes_no((self.flags & _O_CREAT) != 0, self.flags >= 0),
         }
 
 
-def read_opens(trace: Trace) -> Opens:
-    """The opens of a trace."""
-    table = trace.table("open", columns=COLUMNS)
-    ts_ns = ints(table, "ts_ns")
-    order = np.argsort(ts_ns, kind="stable") if (np.diff(ts_ns) < 0).any() else np.arange(len(ts_ns))
-    answered = np.asarray(pc.is_valid(table.column("ret")).to_numpy(), dtype=np.bool_)
-    duration_ns = ints(table, "duration_ns")
-    return Opens(
-        ts_ns[order],
-        codes(table, "comm")[order],
-        codes(table, "path")[order],
-        ints(table, "ret")[order],
-        answered[order],
-        np.where(duration_ns < 0, NULL, duration_ns)[order],
-        ints(table, "flags")[order],
+def read_opens(trace: Trace, selection: Selection, census: Census) -> Iterator[Opens]:
+    """The opens of a trace that were selected, a piece at a time."""
+    names = {column: census.names("open", column) for column in ("comm", "cgroup", "path")}
+    until_ns = np.iinfo(np.int64).min
+    for rows in selection.batches(trace, "open", COLUMNS):
+        found = _from_rows(rows, {column: its.codes(rows, column) for column, its in names.items()})
+        if len(found) and found.ts_ns[0] < until_ns:
+            raise TraceError(f"{trace.path}: the opens are not in time order: the file is damaged; sort it by ts_ns")
+        until_ns = int(found.ts_ns[-1]) if len(found) else until_ns
+        yield found if selection.comm is None else found[found.comm.is_in(selection.comm)]
+
+
+def _from_rows(rows: pa.RecordBatch, names: dict[str, Codes]) -> Opens:
+    answered = np.asarray(pc.is_valid(rows.column("ret")).to_numpy(zero_copy_only=False), dtype=np.bool_)
+    duration_ns = ints(rows, "duration_ns")
+    dictionary, file = encoded(rows, "path")
+    found = Opens(
+        ints(rows, "ts_ns"),
+        names["comm"],
+        names["cgroup"],
+        names["path"],
+        file,
+        ints(rows, "ret"),
+        answered,
+        np.where(duration_ns < 0, NULL, duration_ns),
+        ints(rows, "flags"),
+        dictionary,
     )
+    if (found.ts_ns[1:] < found.ts_ns[:-1]).any():
+        return found[np.argsort(found.ts_ns, kind="stable")]
+    return found

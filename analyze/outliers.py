@@ -6,33 +6,48 @@ it would leave by chance. Six sigma fires on every heavy tail; a gap does not.
 
 import numpy as np
 
-from tracekit.analyze.columns import Bools, Ints
+from tracekit.analyze.columns import Floats, Ints
 from tracekit.analyze.results import Episode
 
 MIN_COUNT = 30
 MAX_SHARE = 0.005
 #: In few values half a percent is next to none: so many may be outliers if they are at most that share.
 FEW, MAX_SHARE_OF_FEW = 10, 0.02
+#: So many slow ones are no exception, however many others there are.
+MOST = 20_000
 MIN_GAP = float(np.log(2))
 MAX_CHANCE = 1e-4
 _TAIL_SHARE = 0.1
-_MIN_TAIL = 15
+_MIN_TAIL, _MAX_TAIL = 15, 1000
 _JOIN_NS = 100_000_000
 
 
-def outlier_threshold(values: Ints) -> int | None:
+def _allowed(count: int) -> int:
+    return min(max(int(count * MAX_SHARE), min(FEW, int(count * MAX_SHARE_OF_FEW)), 1), MOST)
+
+
+def _tail(count: int) -> int:
+    return int(np.clip(count * _TAIL_SHARE, _MIN_TAIL, _MAX_TAIL))
+
+
+def looked_at(count: int) -> int:
+    """How many of the greatest of so many values must be known to find the outliers among them."""
+    return _allowed(count) + _tail(count) + 1
+
+
+def outlier_threshold(greatest: Ints, count: int) -> int | None:
     """The least outlier, or null if there is none, or too little data to say.
 
     Args:
-        values: any order. With k of n above a gap, the logarithms of the m next values under a power law make
-            k * gap / (sum of their excess) a ratio of gamma variables, whose tail is (1 + ratio) ** -m.
+        greatest: the `looked_at(count)` greatest values or more, any order. With k of n above a gap, the logarithms
+            of the m next values under a power law make k * gap / (sum of their excess) a ratio of gamma variables,
+            whose tail is (1 + ratio) ** -m.
+        count: of all values.
     """
-    count = len(values)
-    allowed = max(int(count * MAX_SHARE), min(FEW, int(count * MAX_SHARE_OF_FEW)), 1)
-    tail = int(np.clip(count * _TAIL_SHARE, _MIN_TAIL, 1000))
     if count < MIN_COUNT:
         return None
-    top = np.sort(np.partition(values, count - min(count, allowed + tail + 1))[-(allowed + tail + 1) :])[::-1]
+    allowed, tail = _allowed(count), _tail(count)
+    top = np.sort(greatest)[::-1][: looked_at(count)]
     logs = np.log(np.maximum(top, 1).astype(np.float64))
     above = np.arange(1, min(allowed, len(logs) - _MIN_TAIL - 1) + 1)
     if not len(above):
@@ -44,7 +59,7 @@ def outlier_threshold(values: Ints) -> int | None:
     return int(top[found[-1] - 1]) if len(found) else None
 
 
-def _excess(logs: np.typing.NDArray[np.float64], above: Ints, tail: int) -> np.typing.NDArray[np.float64]:
+def _excess(logs: Floats, above: Ints, tail: int) -> Floats:
     """For each gap, the sum over the `tail` values below it of their logarithm over that of the next value down."""
     total = np.concatenate(([0.0], np.cumsum(logs)))
     end = np.minimum(above + tail, len(logs) - 1)
@@ -61,8 +76,3 @@ def episodes(start_ns: Ints, end_ns: Ints, join_ns: int = _JOIN_NS) -> tuple[Epi
     first = np.flatnonzero(begins)
     last = np.append(first[1:], len(start)) - 1
     return tuple(Episode(int(start[a]), int(end[b]), int(b - a + 1)) for a, b in zip(first, last, strict=True))
-
-
-def apart(values: Ints, threshold: int | None) -> Bools:
-    """Which values are outliers."""
-    return np.zeros(len(values), dtype=np.bool_) if threshold is None else np.asarray(values >= threshold)

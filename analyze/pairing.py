@@ -2,14 +2,17 @@
 
 With request slots, the events of a slot in time order are cut into requests. Without, issue and completion are
 matched first-in-first-out by (dev, sector, bytes, op), and a match that had a rival is not trusted. Everything is
-done on whole columns at once.
+done on whole columns at once. A long recording comes in pieces: what is not settled at the end of one is carried into
+the next.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tracekit.analyze.columns import NULL, Bools, Ints, combine, radix
+from tracekit.analyze.columns import NULL, Bools, Ints, combine, dense, few, radix
 
 #: The events in the order of their codes here.
 BLOCK_EVENTS = ("block_start", "block_issue", "block_requeue", "block_merge", "block_complete")
@@ -19,7 +22,12 @@ SECTOR_BYTES = 512
 
 @dataclass(frozen=True)
 class BlockEvents:
-    """Block events in time order; `kind` is one of START..COMPLETE, null is -1."""
+    """Block events in time order; `kind` is one of START..COMPLETE, null is -1.
+
+    Attributes:
+        rival: of events that were carried from an earlier piece, whether issue and completion had a rival then.
+        start_rival: the same of start and issue.
+    """
 
     ts_ns: Ints
     kind: Ints
@@ -28,20 +36,14 @@ class BlockEvents:
     sector: Ints
     bytes: Ints
     op: Ints
+    rival: Bools
+    start_rival: Bools
 
     def __len__(self) -> int:
         return len(self.ts_ns)
 
     def __getitem__(self, rows: Ints | Bools) -> "BlockEvents":
-        return BlockEvents(
-            self.ts_ns[rows],
-            self.kind[rows],
-            self.dev[rows],
-            self.request[rows],
-            self.sector[rows],
-            self.bytes[rows],
-            self.op[rows],
-        )
+        return BlockEvents(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,17 @@ class Pairs:
         issue: the last block_issue; another than the first after a requeue.
         complete: the completion that ended what was issued.
         end: the last completion; later than `complete` for a write that is followed by a flush.
+        over: when it left the device: the completion, or, where that was missed, the next request in its slot.
+        merged: it became a part of another one, and never completes by itself.
         rival: issue and completion were matched without slot while another I/O with the same key was under way.
         start_rival: the same of start and issue.
-        in_flight: neither completed nor merged when the recording ended.
+        in_flight: neither completed nor merged so far.
+        settled: nothing that follows can change it.
         orphans: completions of I/O that was never seen issued.
         before: how many of those belong to I/O that was issued before the recording.
+        carried: rows that must be seen again together with what follows.
+        rivals: of all rows those of which `rival` is true, known to an I/O or not.
+        start_rivals: the same of `start_rival`.
     """
 
     start: Ints
@@ -66,12 +74,17 @@ class Pairs:
     issue: Ints
     complete: Ints
     end: Ints
+    over: Ints
     merged: Bools
     rival: Bools
     start_rival: Bools
     in_flight: Bools
+    settled: Bools
     orphans: Ints
     before: int
+    carried: Ints
+    rivals: Ints
+    start_rivals: Ints
 
     def __len__(self) -> int:
         return len(self.start)
@@ -80,6 +93,11 @@ class Pairs:
     def missed(self) -> Bools:
         """Issued, but the completion never came although the slot was used again."""
         return np.asarray((self.issue != NULL) & (self.complete == NULL) & ~self.in_flight & ~self.merged)
+
+
+_ROWS = ("start", "first_issue", "issue", "complete", "end", "over")
+_LISTS = ("orphans", "carried", "rivals", "start_rivals")
+_FLAGS = ("merged", "rival", "start_rival", "in_flight", "settled")
 
 
 def pair(events: BlockEvents) -> Pairs:
@@ -92,41 +110,56 @@ def pair(events: BlockEvents) -> Pairs:
     if slotted.all():
         return _by_slot(events)
     parts = [(np.flatnonzero(slotted), _by_slot), (np.flatnonzero(~slotted), _by_key)]
-    return _join([_renumber(how(events[rows]), rows) for rows, how in parts])
+    return _join([_renumber(how(events[rows]), rows) for rows, how in parts], len(events))
+
+
+def carried(events: BlockEvents, pairs: Pairs) -> BlockEvents:
+    """The events that must be seen again with what follows, which knows then of the rivals that they had."""
+    rival, start_rival = events.rival.copy(), events.start_rival.copy()
+    rival[pairs.rivals] = start_rival[pairs.start_rivals] = True
+    return replace(events, rival=rival, start_rival=start_rival)[pairs.carried]
 
 
 def _renumber(pairs: Pairs, rows: Ints) -> Pairs:
     def outer(inner: Ints) -> Ints:
         return np.where(inner == NULL, NULL, rows[inner]) if len(rows) else inner
 
-    return Pairs(
-        outer(pairs.start),
-        outer(pairs.first_issue),
-        outer(pairs.issue),
-        outer(pairs.complete),
-        outer(pairs.end),
-        pairs.merged,
-        pairs.rival,
-        pairs.start_rival,
-        pairs.in_flight,
-        outer(pairs.orphans),
-        pairs.before,
-    )
+    renumbered: dict[str, Any] = {name: outer(getattr(pairs, name)) for name in (*_ROWS, *_LISTS)}
+    return replace(pairs, **renumbered)
 
 
-def _join(parts: list[Pairs]) -> Pairs:
+def _join(parts: list[Pairs], size: int) -> Pairs:
+    """Several, in order of the first row of each I/O; `size` is how many rows there are."""
+
     def both(name: str) -> Ints:
         return np.concatenate([getattr(part, name) for part in parts])
 
     start, issue = both("start"), both("first_issue")
     first = np.where(start == NULL, issue, start)
-    order = np.argsort(first, kind="stable")
-    fields = ("start", "first_issue", "issue", "complete", "end", "merged", "rival", "start_rival", "in_flight")
-    chosen = {name: both(name)[order] for name in fields}
-    return Pairs(**chosen, orphans=np.sort(both("orphans")), before=sum(part.before for part in parts))  # type: ignore[arg-type]
+    place = np.full(size, NULL, dtype=np.int64)
+    place[first] = np.arange(len(first))
+    order = place[place != NULL]
+    columns: dict[str, Any] = {name: both(name)[order] for name in (*_ROWS, *_FLAGS)}
+    columns |= {name: np.sort(both(name)) for name in _LISTS}
+    return Pairs(**columns, before=sum(part.before for part in parts))
 
 
 # --- by slot ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """The starts and issues of all slots, in slot order and in time order within.
+
+    Attributes:
+        number: of each row that of the start or issue at or before it.
+        newest: which are the last of their slot.
+        row: which row each is.
+    """
+
+    number: Ints
+    newest: Bools
+    row: Ints
 
 
 @dataclass(frozen=True)
@@ -134,6 +167,7 @@ class _Segments:
     """The rows of a slot from one start or issue to before the next; in slot order, and in time order within."""
 
     head: Ints
+    number: Ints
     is_issue: Bools
     new_slot: Bools
     merged: Bools
@@ -143,26 +177,82 @@ class _Segments:
 
 
 def _by_slot(events: BlockEvents) -> Pairs:
-    slot = combine(events.dev, events.request) if len(events) else events.request
+    """Most requests are a start, an issue and a completion, which is quickly seen; the rest is looked at closely."""
+    slot = _slots(events)
     order = np.argsort(radix(slot), kind="stable")
-    sorted_events, slot = events[order], slot[order]
-    segments, orphans, before = _segments(sorted_events, slot)
-    pairs = _lives(segments, sorted_events)
-    no = np.zeros(len(pairs["start"]), dtype=np.bool_)
-    inner = Pairs(**pairs, rival=no, start_rival=no, orphans=orphans, before=before)  # type: ignore[arg-type]
-    return _join([_renumber(inner, order)])
+    slot, kind = slot[order], events.kind.astype(np.uint8)[order]
+    rows = np.flatnonzero(kind <= ISSUE)
+    newest = np.append(np.diff(slot[rows]) != 0, True)[: len(rows)]
+    heads = _Heads(np.cumsum(kind <= ISSUE) - 1, newest, order[rows])
+    plain = _plain(kind, slot, events.bytes[order])
+    left = np.full(len(order), True)
+    for step in range(3):
+        left[plain + step] = False
+    rest = order[left]
+    odd = _closely(events[rest], slot[left], replace(heads, number=heads.number[left]), rest)
+    return _join([_plain_pairs(order[plain], order[plain + 1], order[plain + 2]), odd], len(order))
 
 
-def _segments(events: BlockEvents, slot: Ints) -> tuple[_Segments, Ints, int]:
+def _slots(events: BlockEvents) -> Ints:
+    """A number for each slot of each disk."""
+    if not len(events):
+        return events.request
+    slot = few(events.dev)[1] * (int(events.request.max()) + 1) + events.request
+    return slot if int(slot.max()) < 1 << 16 else dense(slot)
+
+
+def _plain(kind: npt.NDArray[np.uint8], slot: Ints, size: Ints) -> Ints:
+    """The starts that are followed by an issue, by one completion of all of it, and by the next request."""
+    if len(kind) < 4:
+        return np.zeros(0, dtype=np.int64)
+    like = (kind[:-3] == START) & (kind[1:-2] == ISSUE) & (kind[2:-1] == COMPLETE) & (kind[3:] <= ISSUE)
+    return np.flatnonzero(like & (slot[:-3] == slot[3:]) & (size[1:-2] == size[2:-1]))
+
+
+def _plain_pairs(start: Ints, issue: Ints, complete: Ints) -> Pairs:
+    no, yes = (np.full(len(start), truth) for truth in (False, True))
+    none = np.zeros(0, dtype=np.int64)
+    return Pairs(start, issue, issue, complete, complete, complete, no, no, no, no, yes, none, 0, *(none,) * 3)
+
+
+def _closely(events: BlockEvents, slot: Ints, heads: _Heads, rows: Ints) -> Pairs:
+    """The requests among some rows, which stay when whole requests are taken out."""
+    segments, strays, extra, owner = _segments(events, slot, heads)
+    begins = ~_continues(segments, events)
+    last = np.flatnonzero(np.append(begins[1:], True)[: len(begins)])
+    newest = heads.newest[segments.number[last]]
+    life = np.append(np.cumsum(begins) - 1, NULL)[owner]
+    carried = (owner != NULL) & np.append(newest, False)[life]
+    carried[extra] = False
+    no = np.full(len(last), False)
+    inner = Pairs(
+        **_lives(segments, begins, last, newest),  # type: ignore[arg-type]
+        over=np.full(len(last), NULL),
+        rival=no,
+        start_rival=no,
+        settled=~newest,
+        orphans=np.sort(np.concatenate([strays, extra])),
+        before=len(strays),
+        carried=np.flatnonzero(carried),
+        rivals=np.zeros(0, dtype=np.int64),
+        start_rivals=np.zeros(0, dtype=np.int64),
+    )
+    found = _renumber(inner, rows)
+    following = np.append(heads.row, NULL)[segments.number[last] + 1]
+    return replace(found, over=np.where((found.complete != NULL) | newest, found.complete, following))
+
+
+def _segments(events: BlockEvents, slot: Ints, heads: _Heads) -> tuple[_Segments, Ints, Ints, Ints]:
+    """The segments, completions that belong to none, those beyond what was issued, and of each row its segment."""
     is_head = (events.kind == START) | (events.kind == ISSUE)
     head = np.flatnonzero(is_head)
     number = np.cumsum(is_head) - 1
     owned = (number >= 0) & (slot[head[number]] == slot) if len(head) else np.zeros(len(slot), dtype=np.bool_)
     completes = events.kind == COMPLETE
     ended, end, extra = _completions(events, head, np.flatnonzero(completes & owned), number)
-    strays = np.flatnonzero(completes & ~owned)
     segments = _Segments(
         head,
+        heads.number[head],
         events.kind[head] == ISSUE,
         np.diff(slot[head], prepend=NULL) != 0,
         _any_of(events.kind == MERGE, owned, number, len(head)),
@@ -170,7 +260,7 @@ def _segments(events: BlockEvents, slot: Ints) -> tuple[_Segments, Ints, int]:
         ended,
         end,
     )
-    return segments, np.sort(np.concatenate([strays, extra])), len(strays)
+    return segments, np.flatnonzero(completes & ~owned), extra, np.where(owned, number, NULL)
 
 
 def _any_of(rows: Bools, owned: Bools, number: Ints, size: int) -> Bools:
@@ -199,22 +289,16 @@ def _completions(events: BlockEvents, head: Ints, rows: Ints, number: Ints) -> t
     return ended, last, extra
 
 
-def _lives(segments: _Segments, events: BlockEvents) -> dict[str, Ints | Bools]:
+def _lives(segments: _Segments, begins: Bools, last: Ints, newest: Bools) -> dict[str, Ints | Bools]:
     """Join segments into requests: start and issue, and issues after a requeue."""
-    begins = ~_continues(segments, events)
     number = np.cumsum(begins) - 1
-    count = int(begins.sum())
-    last = np.flatnonzero(np.append(begins[1:], True)) if len(begins) else np.zeros(0, dtype=np.int64)
     first = np.flatnonzero(begins)
     start = np.where(segments.is_issue[first], NULL, segments.head[first])
     issues = np.flatnonzero(segments.is_issue)
-    first_issue, issue = (np.full(count, NULL, dtype=np.int64) for _ in range(2))
+    first_issue, issue = (np.full(len(last), NULL, dtype=np.int64) for _ in range(2))
     first_issue[number[issues[::-1]]] = segments.head[issues[::-1]]
     issue[number[issues]] = segments.head[issues]
-    merged = segments.merged[last]
-    complete = segments.complete[last]
-    at_end = np.append(segments.new_slot[1:], True)[last] if len(last) else np.zeros(0, dtype=np.bool_)
-    in_flight = at_end & (complete == NULL) & ~merged
+    merged, complete = segments.merged[last], segments.complete[last]
     return {
         "start": start,
         "first_issue": first_issue,
@@ -222,7 +306,7 @@ def _lives(segments: _Segments, events: BlockEvents) -> dict[str, Ints | Bools]:
         "complete": complete,
         "end": segments.end[last],
         "merged": merged,
-        "in_flight": in_flight,
+        "in_flight": newest & (complete == NULL) & ~merged,
     }
 
 
@@ -235,7 +319,8 @@ def _continues(segments: _Segments, events: BlockEvents) -> Bools:
     head = segments.head
     stop = events.sector[head] + events.bytes[head] // SECTOR_BYTES
     same = (events.op[head] == events.op[head[before]]) & (stop == stop[before])
-    pending = (segments.complete[before] == NULL) & ~segments.merged[before] & ~segments.new_slot
+    next_to_it = segments.number == segments.number[before] + 1
+    pending = (segments.complete[before] == NULL) & ~segments.merged[before] & ~segments.new_slot & next_to_it
     again = ~segments.is_issue[before] | segments.requeued[before] | same
     return np.asarray(segments.is_issue & pending & again)
 
@@ -247,6 +332,7 @@ def _by_key(events: BlockEvents) -> Pairs:
     key = combine(events.dev, events.sector, events.bytes, events.op) if len(events) else events.request
     into_issue, start_rival = _fifo(events, key, (START, REQUEUE), (ISSUE, MERGE))
     into_end, rival = _fifo(events, key, (ISSUE,), (COMPLETE, REQUEUE))
+    rival, start_rival = rival | events.rival, start_rival | events.start_rival
     ended_by = _inverse(into_end, len(events))
     rows = np.flatnonzero(events.kind == ISSUE)
     requeued = (ended_by[rows] != NULL) & (events.kind[ended_by[rows]] == REQUEUE)
@@ -261,14 +347,32 @@ def _by_key(events: BlockEvents) -> Pairs:
         issue,
         complete,
         complete,
+        complete,
         np.zeros(len(issue), dtype=np.bool_),
         rival[issue],
         start_rival[start] & (start != NULL),
         complete == NULL,
+        complete != NULL,
         unmatched,
         0,
+        _unfinished(events, into_issue, into_end, ended_by),
+        np.flatnonzero(rival),
+        np.flatnonzero(start_rival),
     )
-    return _join([pairs])
+    return _join([pairs], len(events))
+
+
+def _unfinished(events: BlockEvents, into_issue: Ints, into_end: Ints, ended_by: Ints) -> Ints:
+    """The rows of requests that are not done: those that nothing has ended, and what came before them."""
+    begun = _inverse(into_issue, len(events)) != NULL
+    open_issue = (events.kind == ISSUE) & (ended_by == NULL)
+    kept = np.isin(events.kind, (START, REQUEUE)) & ~begun | open_issue
+    while True:
+        before = np.concatenate([into_issue[kept & (events.kind == ISSUE)], into_end[kept & (events.kind == REQUEUE)]])
+        before = before[before != NULL]
+        if kept[before].all():
+            return np.flatnonzero(kept)
+        kept[before] = True
 
 
 def _origin(events: BlockEvents, issue: Ints, into_issue: Ints, into_end: Ints) -> tuple[Ints, Ints]:

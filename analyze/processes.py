@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, codes, ints
+from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
-from tracekit.schema import EVENTS
+from tracekit.schema import EVENTS, SCHEMA
 from tracekit.trace import Trace
 
 COLUMNS = ("ts_ns", "event", "pid", "ppid", "comm", "cgroup", "path", "ret", "start_ns", "exit_code", "exit_signal")
@@ -96,9 +97,11 @@ class _Rows:
         return found
 
 
-def read_processes(trace: Trace, windows: Windows) -> Lives:
-    """The processes of a trace; `windows` is when process events were lost."""
-    return from_table(trace.table(*EVENTS["process"], columns=COLUMNS), windows)
+def read_processes(trace: Trace, selection: Selection, windows: Windows) -> Lives:
+    """The processes of a trace in a stretch of time; `windows` is when process events were lost."""
+    batches = list(selection.batches(trace, "process", COLUMNS))
+    schema = pa.schema([SCHEMA.field(name) for name in COLUMNS])
+    return from_table(pa.Table.from_batches(batches, schema).unify_dictionaries(), windows)
 
 
 def from_table(table: pa.Table, windows: Windows) -> Lives:

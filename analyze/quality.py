@@ -1,30 +1,72 @@
 """How far a recording is to be trusted."""
 
+from collections import Counter
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from tracekit.analyze.columns import NULL
-from tracekit.analyze.events import Events
-from tracekit.analyze.results import Quality
+from tracekit.analyze.blocks import BlockIO, Unpaired
+from tracekit.analyze.columns import NULL, busiest
+from tracekit.analyze.processes import Lives
+from tracekit.analyze.results import LostWindow, Quality
 from tracekit.metadata import Metadata
 
 
-def quality(metadata: Metadata, events: Events) -> Quality:
-    """What was lost, cut, or could not be paired."""
+@dataclass
+class Doubts:
+    """I/O that cannot be told everything of, counted while it goes by.
+
+    Attributes:
+        missed: issued, never seen to complete.
+        spanning: events were lost between its first time and its last.
+        rivals: matched by place while another one like it was under way.
+        never: entered the block layer, and was never issued, merged or completed.
+        failed: at the device, by disk.
+    """
+
+    missed: int = 0
+    in_flight: int = 0
+    spanning: int = 0
+    rivals: int = 0
+    never: int = 0
+    total: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def add(self, blocks: BlockIO) -> None:
+        """Count requests."""
+        ended = (blocks.complete_ns != NULL) | blocks.merged | blocks.in_flight
+        self.missed += int((~ended & blocks.issued).sum())
+        self.never += int((~ended & ~blocks.issued).sum())
+        self.in_flight += int(blocks.in_flight.sum())
+        self.spanning += int(blocks.spanning.sum())
+        self.rivals += int((blocks.rival | blocks.start_rival).sum())
+        self.total += len(blocks)
+        if blocks.failed.any():
+            self.failed.update({name: len(rows) for name, rows in busiest(blocks.disk[blocks.failed])})
+
+
+def quality(
+    metadata: Metadata, lost: tuple[LostWindow, ...], doubts: Doubts, unpaired: Unpaired, lives: Lives, opens: int
+) -> Quality:
+    """What was lost, cut, or could not be paired.
+
+    Args:
+        opens: how many were recorded.
+    """
     counted = sum(counters.lost for counters in metadata.counters.values())
-    lost, pairs = events.lost, events.blocks.pairs
+    anything = bool(doubts.total or opens or np.any(lives.seen))
     return Quality(
         max(counted, sum(window.lost for window in lost)) if metadata.counters or lost else None,
         lost,
-        int(pairs.missed.sum()),
-        len(pairs.orphans) - pairs.before,
-        int(pairs.in_flight.sum()),
-        tuple(_notes(metadata, events)),
+        doubts.missed,
+        unpaired.orphans - unpaired.before,
+        doubts.in_flight,
+        (*_notes_of(metadata, anything), *_notes_of_pairs(doubts, unpaired, lives.untrusted, _truncated(metadata))),
         metadata.complete,
     )
 
 
-def _notes(metadata: Metadata, events: Events) -> list[str]:
-    lives, blocks = events.lives, events.blocks
+def _notes_of(metadata: Metadata, anything: bool) -> list[str]:
     notes = []
     if not metadata.complete:
         notes.append("the recording did not end normally: its last moments may be missing")
@@ -33,33 +75,28 @@ def _notes(metadata: Metadata, events: Events) -> list[str]:
         notes.append(f"only part of the machine was recorded: {chosen}")
     if metadata.redaction is not None:
         notes.append(f"redacted: {'; '.join(str(what) for what in metadata.redaction.values())}")
-    if metadata.counters and not (len(blocks) or len(events.opens) or lives.seen.any()):
+    if metadata.counters and not anything:
         passed_over = sum(counters.filtered for counters in metadata.counters.values())
         lost = any(counters.lost for counters in metadata.counters.values())
         met = f"; of {passed_over:,} events that were seen, none met the filters" if chosen and not lost else ""
         notes.append(f"no event was recorded, only a list of what ran already{met}")
-    pairs = blocks.pairs
-    spanning = blocks.windows.spanned_by(
-        np.where(pairs.start == NULL, blocks.first_issue_ns, blocks.start_ns), blocks.end_ns
-    )
-    spanning &= blocks.end_ns != NULL
-    never = (pairs.start != NULL) & (pairs.issue == NULL) & (pairs.complete == NULL) & ~pairs.merged & ~pairs.in_flight
+    return notes
+
+
+def _notes_of_pairs(doubts: Doubts, unpaired: Unpaired, untrusted: int, truncated: int) -> list[str]:
     said = (
         (
-            pairs.before,
+            unpaired.before,
             "{} I/O was under way when the recording began",
             "{} I/O were under way when the recording began",
         ),
-        (int(spanning.sum()), *_both("{} I/O that span{v} lost events left out of latencies")),
-        (
-            int((pairs.rival | pairs.start_rival).sum()),
-            *_both("{} I/O matched by place, with another one like it under way, left out of latencies"),
-        ),
-        (int(never.sum()), *_both("{} I/O entered the block layer, but the issue is missing")),
-        (lives.untrusted, *_both("{} process lifetime{s} that span{v} lost events left out")),
-        (_truncated(metadata), *_both("{} event{s} whose strings were cut")),
+        (doubts.spanning, *_both("{} I/O that span{v} lost events left out of latencies")),
+        (doubts.rivals, *_both("{} I/O matched by place, with another one like it under way, left out of latencies")),
+        (doubts.never, *_both("{} I/O entered the block layer, but the issue is missing")),
+        (untrusted, *_both("{} process lifetime{s} that span{v} lost events left out")),
+        (truncated, *_both("{} event{s} whose strings were cut")),
     )
-    return notes + [(one if count == 1 else many).format(f"{count:,}") for count, one, many in said if count]
+    return [(one if count == 1 else many).format(f"{count:,}") for count, one, many in said if count]
 
 
 def _both(text: str) -> tuple[str, str]:

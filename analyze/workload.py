@@ -2,68 +2,158 @@
 
 import errno
 import itertools
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 import numpy as np
 
 from tracekit.analyze.blocks import BlockIO
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints
-from tracekit.analyze.events import Events
-from tracekit.analyze.histogram import percentiles
+from tracekit.analyze.census import Census
+from tracekit.analyze.columns import NULL, OTHERS, UNKNOWN, Codes, Ints, busiest
+from tracekit.analyze.histogram import Histogram, Histograms, bin_of
 from tracekit.analyze.opens import Opens
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import BlockUse, OpenUse, ProcessUse, Sizes, Workload
 
 #: So many of each list are kept: a report stays small however large the trace.
 AT_MOST = 100
-UNKNOWN = "?"
-Use = TypeVar("Use", ProcessUse, BlockUse, OpenUse)
+_SECTOR_SHIFT = 9
+#: The kernel's error numbers end here.
+_ERRORS = 4096
+_PERCENTILES = (0.5, 0.9, 0.99, 1.0)
 
 
-def workload(events: Events) -> Workload:
-    """The busiest of each kind, and how many others there are."""
-    lives, blocks, opens = events.lives, events.blocks, events.opens
-    omitted: dict[str, int] = {}
+class _ByName:
+    """What is counted for each of the most frequent names of a column; null is the first, and the rest the last."""
 
-    def each(name: str, codes: Codes, use: Callable[[str, Ints], Use]) -> tuple[Use, ...]:
-        others = len(np.unique(codes.codes)) - AT_MOST
-        if others > 0:
-            omitted[name] = others
-        return tuple(use(label, rows) for label, rows in itertools.islice(busiest(codes), AT_MOST))
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = (UNKNOWN, *names[:AT_MOST], OTHERS)
+        self.count = np.zeros(len(self.names), dtype=np.int64)
 
-    started = np.flatnonzero(lives.start_ns != NULL)
-    issued = np.flatnonzero(blocks.issued)
-    return Workload(
-        process={
-            "by_path": each("process.by_path", lives.path[started], lambda n, r: _process(n, started[r], lives)),
-            "by_parent": each(
-                "process.by_parent", _parents(lives)[started], lambda n, r: _process(n, started[r], lives)
-            ),
-        },
-        block={
-            f"by_{name}": each(
-                f"block.by_{name}", getattr(blocks, name)[issued], lambda n, r: _block(n, issued[r], blocks)
-            )
-            for name in ("disk", "op", "comm")
-        },
-        open={
-            f"by_{name}": each(f"open.by_{name}", getattr(opens, name), lambda n, r: _open(n, r, opens))
-            for name in ("path", "comm")
-        },
-        omitted=omitted,
-    )
+    def place(self, codes: Ints) -> Ints:
+        """Where to count each element."""
+        return np.asarray(np.minimum(codes + 1, len(self.names) - 1))
+
+    def busiest(self) -> Iterator[tuple[int, str]]:
+        """The names that occur, the most frequent first, then by name."""
+        listed = np.flatnonzero(self.count[:-1]).tolist()
+        for place in sorted(listed, key=lambda place: (-int(self.count[place]), self.names[place])):
+            yield place, self.names[place]
+
+    def omitted(self, distinct: int) -> int:
+        """How many names are not listed, of so many that there are."""
+        others = max(distinct - (len(self.names) - 2), 1) if self.count[-1] else 0
+        return others + max(int(np.count_nonzero(self.count[:-1])) - AT_MOST, 0)
 
 
-def busiest(codes: Codes) -> Iterator[tuple[str, Ints]]:
-    """Each name with the positions that have it, the most frequent first, then by name; null is `?`."""
-    counts = np.bincount(codes.codes + 1, minlength=len(codes.names) + 1)
-    order = np.argsort(codes.codes, kind="stable")
-    ends = np.cumsum(counts)
-    for slot in np.argsort(-counts, kind="stable"):
-        if counts[slot]:
-            name = codes.name(int(slot) - 1)
-            yield UNKNOWN if name is None else name, order[ends[slot] - counts[slot] : ends[slot]]
+class BlockTally:
+    """I/O that was issued, by one column."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.by = _ByName(names)
+        size = len(self.by.names)
+        self._bytes, self._placed, self._sequential = (np.zeros(size, dtype=np.int64) for _ in range(3))
+        self._sectors, self._depth = Histograms(size), Histograms(size)
+
+    def add(self, blocks: BlockIO, codes: Ints) -> None:
+        """Count requests that were issued."""
+        place, size = self.by.place(codes), np.maximum(blocks.bytes, 0)
+        np.add.at(self.by.count, place, 1)
+        np.add.at(self._bytes, place, size)
+        np.add.at(self._placed, place[blocks.sector != NULL], 1)
+        np.add.at(self._sequential, place[blocks.sequential], 1)
+        sectors = size >> _SECTOR_SHIFT
+        self._sectors.add(place, sectors, bin_of(sectors))
+        self._depth.add(place, blocks.depth, bin_of(blocks.depth))
+
+    def uses(self) -> tuple[BlockUse, ...]:
+        """The busiest."""
+        return tuple(self._use(place, name) for place, name in itertools.islice(self.by.busiest(), AT_MOST))
+
+    def _use(self, place: int, name: str) -> BlockUse:
+        placed = int(self._placed[place])
+        share = round(int(self._sequential[place]) / placed, 4) if placed else None
+        sizes = _sizes(self._sectors[place], 1 << _SECTOR_SHIFT)
+        return BlockUse(
+            name, int(self.by.count[place]), int(self._bytes[place]), share, sizes, _sizes(self._depth[place])
+        )
+
+
+def _sizes(histogram: Histogram, unit: int = 1) -> Sizes:
+    p50, p90, p99, most = (value * unit for value in histogram.percentiles(_PERCENTILES))
+    return Sizes(p50, p90, p99, most)
+
+
+class OpenTally:
+    """Opens, by one column."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.by = _ByName(names)
+        self._errors = np.zeros((len(self.by.names), _ERRORS), dtype=np.int64)
+        self._latency = Histograms(len(self.by.names))
+
+    def add(self, opens: Opens, codes: Ints) -> None:
+        """Count opens."""
+        place, failed = self.by.place(codes), opens.failed
+        np.add.at(self.by.count, place, 1)
+        np.add.at(self._errors, (place[failed], np.minimum(-opens.ret[failed], _ERRORS - 1)), 1)
+        known = opens.duration_ns != NULL
+        duration_ns = opens.duration_ns
+        if not known.all():
+            place, duration_ns = place[known], duration_ns[known]
+        self._latency.add(place, duration_ns, bin_of(duration_ns))
+
+    def uses(self) -> tuple[OpenUse, ...]:
+        """The busiest."""
+        return tuple(self._use(place, name) for place, name in itertools.islice(self.by.busiest(), AT_MOST))
+
+    def _use(self, place: int, name: str) -> OpenUse:
+        latency = self._latency[place]
+        p50, p99 = latency.percentiles((0.5, 0.99)) if latency.count else (None, None)
+        return OpenUse(name, int(self.by.count[place]), _failures(self._errors[place]), p50, p99)
+
+
+def _failures(errors: Ints) -> dict[str, int]:
+    """How often each error came, the most frequent first."""
+    numbers = sorted(np.flatnonzero(errors).tolist(), key=lambda number: (-int(errors[number]), number))
+    return {errno.errorcode.get(number, f"errno {number}"): int(errors[number]) for number in numbers}
+
+
+class Uses:
+    """Who does what, while events go by."""
+
+    def __init__(self, census: Census) -> None:
+        self._census = census
+        self.block = {name: BlockTally(census.names("block", name).all[:-1]) for name in ("disk", "op", "comm")}
+        self.open = {name: OpenTally(census.names("open", name).all[:-1]) for name in ("path", "comm")}
+
+    def add_blocks(self, blocks: BlockIO) -> None:
+        """Count requests."""
+        issued = blocks if blocks.issued.all() else blocks[blocks.issued]
+        for name, tally in self.block.items():
+            tally.add(issued, getattr(issued, name).codes)
+
+    def add_opens(self, opens: Opens) -> None:
+        """Count opens."""
+        for name, tally in self.open.items():
+            tally.add(opens, getattr(opens, name).codes)
+
+    def workload(self, lives: Lives) -> Workload:
+        """The busiest of each kind, and how many others there are."""
+        omitted: dict[str, int] = {}
+        started = np.flatnonzero(lives.start_ns != NULL)
+        process = {}
+        for name, codes in (("by_path", lives.path), ("by_parent", _parents(lives))):
+            process[name] = tuple(_processes(codes[started], started, lives))
+            omitted[f"process.{name}"] = len(np.unique(codes.codes[started])) - AT_MOST
+        for family, tallies in (("block", self.block), ("open", self.open)):
+            for name, tally in tallies.items():
+                omitted[f"{family}.by_{name}"] = tally.by.omitted(self._census.tally(family, name).distinct)
+        return Workload(
+            process=process,
+            block={f"by_{name}": tally.uses() for name, tally in self.block.items()},
+            open={f"by_{name}": tally.uses() for name, tally in self.open.items()},
+            omitted={name: count for name, count in omitted.items() if count > 0},
+        )
 
 
 def _parents(lives: Lives) -> Codes:
@@ -72,35 +162,14 @@ def _parents(lives: Lives) -> Codes:
     return Codes(np.where(parent == NULL, NULL, lives.comm.codes[parent]) if len(parent) else parent, lives.comm.names)
 
 
+def _processes(codes: Codes, started: Ints, lives: Lives) -> Iterator[ProcessUse]:
+    for name, rows in itertools.islice(busiest(codes), AT_MOST):
+        yield _process(name, started[rows], lives)
+
+
 def _process(name: str, rows: Ints, lives: Lives) -> ProcessUse:
     lifetime = lives.lifetime_ns[rows]
     known = lifetime[lifetime != NULL]
     failed = lives.exited_badly[rows] | (lives.exec_ns[rows] == NULL)
-    middle = percentiles(known, (0.5,))[0] if len(known) else None
+    middle = Histogram.of(known).percentiles((0.5,))[0] if len(known) else None
     return ProcessUse(name, len(rows), int(failed.sum()), middle, int(known.max()) if len(known) else None)
-
-
-def _block(name: str, rows: Ints, blocks: BlockIO) -> BlockUse:
-    placed = blocks.sector[rows] != NULL
-    share = round(float(blocks.sequential[rows][placed].mean()), 4) if placed.any() else None
-    size = np.maximum(blocks.bytes[rows], 0)
-    return BlockUse(name, len(rows), int(size.sum()), share, _sizes(size), _sizes(blocks.depth[rows]))
-
-
-def _sizes(values: Ints) -> Sizes:
-    p50, p90, p99, most = percentiles(values, (0.5, 0.9, 0.99, 1.0))
-    return Sizes(p50, p90, p99, most)
-
-
-def _open(name: str, rows: Ints, opens: Opens) -> OpenUse:
-    error, duration = opens.ret[rows], opens.duration_ns[rows]
-    known = duration[duration != NULL]
-    p50, p99 = percentiles(known, (0.5, 0.99)) if len(known) else (None, None)
-    return OpenUse(name, len(rows), failures(error, opens.answered[rows]), p50, p99)
-
-
-def failures(ret: Ints, answered: Bools) -> dict[str, int]:
-    """How often each error came, the most frequent first."""
-    values, counts = np.unique(-ret[answered & (ret < 0)], return_counts=True)
-    pairs = sorted(zip(counts.tolist(), values.tolist(), strict=True), key=lambda item: (-item[0], item[1]))
-    return {errno.errorcode.get(value, f"errno {value}"): count for count, value in pairs}

@@ -4,12 +4,38 @@ import numpy as np
 from tracebuilder import TraceBuilder
 
 from tracekit.analyze import analyze
-from tracekit.analyze.blocks import read_blocks
+from tracekit.analyze.blocks import BlockStream, read_blocks
+from tracekit.analyze.census import take_census
 from tracekit.analyze.columns import Codes
-from tracekit.analyze.contrast import depth_class, sets_apart
+from tracekit.analyze.contrast import Field, Shares, depth_class, sets_apart
+from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
 
-NO_LOSS = Windows.of((), "block")
+
+def requests(trace):
+    """The requests of a trace, in the order in which they were settled, as one piece each."""
+    stream = BlockStream(take_census(trace, Selection()), Windows.of((), "block"))
+    return list(read_blocks(trace, Selection(), stream))
+
+
+def of_each(trace, *names):
+    """Of each request that was issued some attributes, in order of its issue."""
+    rows = [
+        tuple(getattr(piece, name)[index].item() for name in ("issue_ns", *names))
+        for piece in requests(trace)
+        for index in np.flatnonzero(piece.issued)
+    ]
+    return [row[1:] for row in sorted(rows, key=lambda row: row[0])]
+
+
+def reasons(inside, attributes):
+    """What sets the events inside apart, of attributes of each event."""
+    shares = {}
+    for name, codes in attributes.items():
+        counts = [np.bincount(codes.codes[(codes.codes >= 0) & part], minlength=len(codes.names))
+                  for part in (inside, ~inside)]  # fmt: skip
+        shares[name] = Shares(Field.of(codes), *counts)
+    return sets_apart(int(inside.sum()), shares)
 
 
 def add(builder, issue_ns, done_ns, slot, **columns):
@@ -30,10 +56,11 @@ def test_queue_depth_counts_what_the_disk_has_at_issue(tmp_path):
     add(builder, 250, 600, 3, dev=2, disk="sdb")
     add(builder, 400, None, 4)
     add(builder, 700, 800, 5)
-    found = read_blocks(builder.trace(tmp_path / "t"), NO_LOSS)
-    by_issue = {(int(dev), int(at) - builder.start_ns): int(depth) for dev, at, depth in
-                zip(found.dev, found.issue_ns, found.depth, strict=True)}  # fmt: skip
-    assert by_issue == {(1, 100): 1, (1, 200): 2, (1, 250): 3, (2, 250): 1, (1, 400): 3, (1, 700): 2}
+    found = requests(builder.trace(tmp_path / "t"))
+    by_issue = {(one.disk.name(code), at - builder.start_ns): depth for one in found for code, at, depth in
+                zip(one.disk.codes, one.issue_ns.tolist(), one.depth.tolist(), strict=True)}  # fmt: skip
+    assert by_issue == {("sda", 100): 1, ("sda", 200): 2, ("sda", 250): 3, ("sdb", 250): 1, ("sda", 400): 3,
+                        ("sda", 700): 2}  # fmt: skip
 
 
 def test_sequential_is_by_disk_op_and_process(tmp_path):
@@ -41,8 +68,8 @@ def test_sequential_is_by_disk_op_and_process(tmp_path):
     asked = [("read", 7, 0), ("read", 7, 8), ("read", 8, 16), ("write", 7, 16), ("read", 7, 16), ("read", 8, 24)]
     for turn, (op, pid, sector) in enumerate([*asked, ("read", 7, 0)]):
         add(builder, turn * 1000, turn * 1000 + 500, turn, op=op, pid=pid, sector=sector)
-    found = read_blocks(builder.trace(tmp_path / "t"), NO_LOSS)
-    assert found.sequential.tolist() == [False, True, False, False, True, True, False]
+    found = of_each(builder.trace(tmp_path / "t"), "sequential")
+    assert found == [(told,) for told in (False, True, False, False, True, True, False)]
 
 
 def test_behind_a_flush_of_the_same_disk(tmp_path):
@@ -52,10 +79,10 @@ def test_behind_a_flush_of_the_same_disk(tmp_path):
     add(builder, 200, 300, 3)
     add(builder, 200, 300, 3, dev=2, disk="sdb")
     add(builder, 600, 700, 4)
-    found = read_blocks(builder.trace(tmp_path / "t"), NO_LOSS)
-    behind = {(int(dev), int(at) - builder.start_ns) for dev, at in
-              zip(found.dev[found.behind_flush], found.issue_ns[found.behind_flush], strict=True)}  # fmt: skip
-    assert behind == {(1, 200)}
+    behind = {(one.disk.name(code), at - builder.start_ns) for one in requests(builder.trace(tmp_path / "t"))
+              for code, at in zip(one.disk.codes[one.behind_flush], one.issue_ns[one.behind_flush].tolist(),
+                                  strict=True)}  # fmt: skip
+    assert behind == {("sda", 200)}
 
 
 def test_failed_io_is_told(tmp_path):
@@ -79,10 +106,10 @@ def test_the_planted_cause_comes_first_and_chance_is_silent():
     noise = {name: Codes(chance.integers(0, 3, 2000), ("a", "b", "c")) for name in ("disk", "op", "comm")}
     inside = np.zeros(2000, dtype=np.bool_)
     inside[:40] = True
-    assert sets_apart(inside, noise) == ()
+    assert reasons(inside, noise) == ()
     planted = chance.integers(0, 3, 2000)
     planted[:36] = 2
-    found = sets_apart(inside, noise | {"size": Codes(planted, ("small", "middle", "large"))})
+    found = reasons(inside, noise | {"size": Codes(planted, ("small", "middle", "large"))})
     assert [(one.field, one.value) for one in found] == [("size", "large")]
     assert found[0].share_inside >= 0.9
     assert abs(found[0].share_outside - 1 / 3) < 0.05
@@ -90,23 +117,23 @@ def test_the_planted_cause_comes_first_and_chance_is_silent():
 
 def test_unknown_values_set_nothing_apart():
     inside = np.arange(100) < 20
-    assert sets_apart(inside, {"comm": Codes(np.full(100, -1), ())}) == ()
-    assert sets_apart(inside, {"comm": Codes(np.where(inside, -1, 0), ("a",))}) == ()
+    assert reasons(inside, {"comm": Codes(np.full(100, -1), ())}) == ()
+    assert reasons(inside, {"comm": Codes(np.where(inside, -1, 0), ("a",))}) == ()
 
 
 def test_a_queue_that_is_deep_sets_apart_however_deep_it_is():
     """No class of depths has most of the slow ones, but all of them are in one of the deeper classes."""
     depth = np.concatenate((np.tile([1, 2], 500), np.tile([5, 9, 20, 40], 25)))
     inside = np.arange(len(depth)) >= 1000
-    assert [(r.value, r.share_inside, r.share_outside) for r in sets_apart(inside, {"d": depth_class(depth)})] == [
+    assert [(r.value, r.share_inside, r.share_outside) for r in reasons(inside, {"d": depth_class(depth)})] == [
         ("4 or more", 1.0, 0.0)
     ]
-    single = sets_apart(inside, {"d": depth_class(np.where(inside, 5, 1))})
+    single = reasons(inside, {"d": depth_class(np.where(inside, 5, 1))})
     assert [r.value for r in single] == ["4-7"]
 
 
 def test_a_null_request_and_a_number_beyond_63_bits(tmp_path):
     builder = TraceBuilder()
     add(builder, 0, 100, None, sector=2**63 + 8)
-    found = read_blocks(builder.trace(tmp_path / "t"), NO_LOSS)
-    assert (found.complete_ns - found.issue_ns).tolist() == [100]
+    (found,) = of_each(builder.trace(tmp_path / "t"), "issue_ns", "complete_ns")
+    assert found[1] - found[0] == 100

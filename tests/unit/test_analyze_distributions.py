@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from shapes import DISK_MS, DISK_US, plain_shapes, spread
 
-from tracekit.analyze.histogram import Histogram, bin_of, low_edge, percentiles
+from tracekit.analyze.histogram import Histogram, Histograms, bin_of, low_edge
 from tracekit.analyze.modes import find_modes, modes_of_buckets
-from tracekit.analyze.outliers import apart, episodes, outlier_threshold
+from tracekit.analyze.outliers import episodes, looked_at, outlier_threshold
 
 MS, US = 1_000_000, 1_000
 SEEDS = range(8)
@@ -28,13 +28,13 @@ def clock_step(values):
 
 
 def test_each_bin_begins_where_the_one_before_ends():
-    values = np.concatenate([np.arange(5000), (1 << np.arange(13, 63)) - 1, 1 << np.arange(13, 63), [2**63 - 1]])
+    values = np.concatenate([np.arange(20_000), (1 << np.arange(15, 63)) - 1, 1 << np.arange(15, 63), [2**63 - 1]])
     bins = bin_of(values)
     assert (low_edge(bins) <= values).all()
     assert (values[:-1] < low_edge(bins[:-1] + 1)).all()
     assert (bin_of(low_edge(bins)) == bins).all()
     width = (low_edge(bins[:-1] + 1) - low_edge(bins[:-1])) / np.maximum(low_edge(bins[:-1]), 1)
-    assert width[values[:-1] >= 64].max() <= 1 / 32
+    assert width[values[:-1] >= 2048].max() <= 1 / 1024
 
 
 def test_merging_in_any_order_is_the_same_as_one_histogram():
@@ -61,11 +61,35 @@ def test_octaves_have_no_holes():
     assert Histogram.of(np.zeros(0, dtype=np.int64)).octaves() == ()
 
 
-@pytest.mark.parametrize("count", [1, 2, 10, 999, 1000, 1001])
-def test_percentiles_are_nearest_ranks(count):
+@pytest.mark.parametrize("count", [1, 2, 10, 300, 999, 1000, 1001, 100_000])
+def test_percentiles_are_nearest_ranks_to_half_a_bin(count):
     values = np.random.default_rng(count).permutation(count) + 1
-    shares = (0.5, 0.9, 0.99, 0.999, 1.0)
-    assert percentiles(values, shares) == tuple(math.ceil(round(share * count, 6)) for share in shares)
+    shares = (0.001, 0.5, 0.9, 0.99, 0.999, 1.0)
+    found, exact = (
+        Histogram.of(values).percentiles(shares),
+        [max(math.ceil(round(share * count, 6)), 1) for share in shares],
+    )
+    assert all(abs(one - other) <= other / 2048 for one, other in zip(found, exact, strict=True))
+    assert found[-1] == count
+    if count < 2048:
+        assert list(found) == exact
+
+
+def test_filled_together_they_are_what_each_is_alone():
+    chance = np.random.default_rng(5)
+    values, which = chance.lognormal(15, 3, 5000).astype(np.int64), chance.integers(0, 3, 5000)
+    together = Histograms(4)
+    for part in np.array_split(np.arange(5000), 3):
+        together.add(which[part], values[part], bin_of(values[part]))
+    for index in range(4):
+        alone = Histogram.of(values[which == index])
+        assert (together[index].counts == alone.counts).all()
+        assert (together[index].total, together[index].low, together[index].high) == (
+            alone.total,
+            alone.low,
+            alone.high,
+        )
+    assert together.whole().total == int(values.sum())
 
 
 # --- modes -----------------------------------------------------------------------------------------------------
@@ -74,7 +98,9 @@ def test_percentiles_are_nearest_ranks(count):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_first_published_histogram_from_values(seed):
     values = spread(DISK_MS, MS, seed)
-    outside = apart(values, outlier_threshold(values))
+    threshold = outlier_threshold(values, len(values))
+    assert threshold is not None
+    outside = values >= threshold
     assert outside.sum() == 11
     assert values[outside].min() >= 512 * MS
     hills = find_modes(Histogram.of(values[~outside]))
@@ -85,7 +111,7 @@ def test_first_published_histogram_from_values(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_second_published_histogram_from_values(seed):
     values = spread(DISK_US, US, seed)
-    assert outlier_threshold(values) is None
+    assert outlier_threshold(values, len(values)) is None
     assert buckets_of(find_modes(Histogram.of(values)), US) == [(128, 2048), (4096, 32768)]
 
 
@@ -105,7 +131,7 @@ def test_plain_shapes_have_one_mode_and_no_outliers(count):
         for name, values in plain_shapes(np.random.default_rng([seed, count]), count).items():
             if len(find_modes(Histogram.of(values), clock_step(values))) != 1:
                 wrong.append((name, seed, "modes"))
-            if outlier_threshold(values) is not None:
+            if outlier_threshold(values, len(values)) is not None:
                 wrong.append((name, seed, "outliers"))
     assert wrong == []
 
@@ -140,10 +166,17 @@ def test_little_data_says_nothing():
     values = np.arange(1, 50) * MS
     assert find_modes(Histogram.of(values)) == ()
     assert find_modes(Histogram.of(np.zeros(0, dtype=np.int64))) == ()
-    assert outlier_threshold(values[:20]) is None
+    assert outlier_threshold(values[:20], 20) is None
 
 
 # --- outliers --------------------------------------------------------------------------------------------------
+
+
+def test_the_greatest_values_are_all_that_outliers_need():
+    values = np.random.default_rng(2).lognormal(13, 0.5, 5000).astype(np.int64)
+    values[:11] = 500 * MS
+    greatest = np.sort(values)[-looked_at(5000) :]
+    assert outlier_threshold(greatest, 5000) == outlier_threshold(values, 5000) == 500 * MS
 
 
 @pytest.mark.parametrize("outliers", [1, 3, 11])
@@ -151,9 +184,9 @@ def test_outliers_beyond_a_gap(outliers):
     for seed in SEEDS:
         chance = np.random.default_rng(seed)
         values = np.concatenate([chance.lognormal(13, 0.5, 5000), chance.uniform(5e8, 6e8, outliers)]).astype(np.int64)
-        threshold = outlier_threshold(values)
+        threshold = outlier_threshold(values, len(values))
         assert threshold is not None
-        assert apart(values, threshold).sum() == outliers
+        assert (values >= threshold).sum() == outliers
 
 
 @pytest.mark.parametrize(
@@ -161,7 +194,7 @@ def test_outliers_beyond_a_gap(outliers):
 )
 def test_more_than_a_few_are_no_outliers(count, slow, are):
     values = np.concatenate([np.random.default_rng(1).lognormal(13, 0.5, count - slow), np.full(slow, 5e8)])
-    assert (outlier_threshold(values.astype(np.int64)) is not None) == are
+    assert (outlier_threshold(values.astype(np.int64), len(values)) is not None) == are
 
 
 def test_outliers_of_one_stall_are_one_episode():

@@ -1,0 +1,160 @@
+"""Who is in a trace: a first pass over the names alone, so that the second one knows whom to look at."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, Names, encoded
+from tracekit.analyze.selection import Selection
+from tracekit.schema import EVENTS
+from tracekit.trace import Trace
+
+#: A command or path that six in ten of a mode of one in a hundred have is among so many of the most frequent.
+LOOKED_AT = 256
+#: Of names so many are counted at once; when there are more, the rarer half is forgotten.
+_MOST = 1 << 16
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "process": ("event",),
+    "block": ("event", "comm", "cgroup", "disk", "op"),
+    "open": ("event", "comm", "cgroup", "path"),
+}
+#: Commands submit I/O: who was on the CPU when it was done is not asked.
+_OF_EVENT = {("block", "comm"): "block_start", ("block", "cgroup"): "block_start"}
+
+
+@dataclass
+class Tally:
+    """How often names occur.
+
+    Attributes:
+        names: those that are known, in order of appearance.
+        counts: of each.
+        distinct: how many names there are; at least so many, once some were forgotten.
+    """
+
+    names: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    counts: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    distinct: int = 0
+
+    def add(self, names: pa.Array, counts: Ints) -> None:
+        """Count distinct names; those that do not occur are passed over."""
+        used = np.flatnonzero(counts)
+        names, counts = names.take(pa.array(used)), counts[used]
+        place = pc.index_in(names, value_set=self.names)
+        known = place.is_valid().to_numpy(zero_copy_only=False)
+        self.counts[place.drop_null().to_numpy()] += counts[known]
+        if not known.all():
+            self.names = pa.concat_arrays([self.names, names.filter(pa.array(~known)).cast(pa.string())])
+            self.counts = np.append(self.counts, counts[~known])
+            self.distinct += int((~known).sum())
+        if len(self.counts) > _MOST:
+            self._keep(_MOST // 2)
+
+    def add_codes(self, codes: Codes) -> None:
+        """Count the names of some elements."""
+        self.add(pa.array(codes.names, pa.string()), np.bincount(codes.codes + 1, minlength=len(codes.names) + 1)[1:])
+
+    def merge(self, other: "Tally") -> None:
+        """Take in what another one counted."""
+        self.add(other.names, other.counts)
+
+    def _keep(self, most: int) -> None:
+        chosen = np.sort(np.argsort(-self.counts, kind="stable")[:most])
+        self.names, self.counts = self.names.take(pa.array(chosen)), self.counts[chosen]
+
+    def busiest(self, most: int = LOOKED_AT) -> tuple[str, ...]:
+        """The most frequent names, then by name."""
+        pairs = zip((-self.counts).tolist(), self.names.to_pylist(), strict=True)
+        return tuple(name for _, name in sorted(pairs)[:most])
+
+    def of(self, name: str) -> int:
+        """How often a name occurs."""
+        place = pc.index(self.names, name).as_py()
+        return 0 if place < 0 else int(self.counts[place])
+
+
+@dataclass
+class Census:
+    """How often each name occurs, by family and column; and each event.
+
+    Attributes:
+        wanted: names that are looked at, however rare.
+        pairs: block events of each disk and op.
+    """
+
+    wanted: tuple[str, ...] = ()
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def names(self, family: str, column: str) -> Names:
+        """The names that are looked at one by one, the most frequent first."""
+        tally = self.tally(family, column)
+        return Names(tuple(dict.fromkeys((*tally.busiest(), *(name for name in self.wanted if tally.of(name))))))
+
+    def tally(self, family: str, column: str) -> Tally:
+        """How often each name occurs."""
+        return self.tallies.setdefault((family, column), Tally())
+
+    def events(self) -> dict[str, int]:
+        """Rows of each event that occurs, in the order of the format."""
+        found: dict[str, int] = {}
+        for family, events in EVENTS.items():
+            tally = self.tally(family, "event")
+            found |= {event: tally.of(event) for event in events if tally.of(event)}
+        return found
+
+    def add(self, family: str, rows: pa.RecordBatch, selection: Selection) -> None:
+        """Count the names of some rows of a family that were selected."""
+        columns = {name: encoded(rows, name) for name in _COLUMNS[family]}
+        names, events = columns.pop("event")
+        self.tally(family, "event").add(names, _counts(events, len(names)))
+        if family == "process":
+            return
+        chosen = _selected(columns, selection)
+        for column, (dictionary, raw) in columns.items():
+            only = chosen
+            if (family, column) in _OF_EVENT:
+                submitted = events == pc.index(names, _OF_EVENT[family, column]).as_py()
+                only = submitted if only is None else only & submitted
+            self.tally(family, column).add(dictionary, _counts(raw if only is None else raw[only], len(dictionary)))
+        if family == "block":
+            self._count_pairs(columns["disk"], columns["op"])
+
+    def _count_pairs(self, disk: tuple[pa.Array, Ints], op: tuple[pa.Array, Ints]) -> None:
+        (disks, of_disk), (ops, of_op) = disk, op
+        counts = _counts(of_disk * len(ops) + np.where(of_disk == NULL, NULL, of_op), len(disks) * len(ops))
+        for key in np.flatnonzero(counts).tolist():
+            self.pairs[disks[key // len(ops)].as_py(), ops[key % len(ops)].as_py()] += int(counts[key])
+
+
+def _counts(codes: Ints, size: int) -> Ints:
+    """How often each code occurs; null is not counted."""
+    return np.bincount(np.maximum(codes, NULL) + 1, minlength=size + 1)[1:]
+
+
+def _selected(columns: Mapping[str, tuple[pa.Array, Ints]], selection: Selection) -> Bools | None:
+    """Which rows are those of the command or disk that was asked for; null for all."""
+    chosen = None
+    for column, name in (("comm", selection.comm), ("disk", selection.disk)):
+        if name is not None and column in columns:
+            dictionary, raw = columns[column]
+            its = (raw == pc.index(dictionary, name).as_py()) & (raw != NULL)
+            chosen = its if chosen is None else chosen & its
+    return chosen
+
+
+def take_census(trace: Trace, selection: Selection, families: Iterable[str] = tuple(_COLUMNS)) -> Census:
+    """Count names.
+
+    Raises:
+        TraceError: the file is damaged.
+    """
+    census = Census(tuple(name for name in (selection.comm, selection.disk) if name is not None))
+    for family in families:
+        for rows in selection.batches(trace, family, _COLUMNS[family]):
+            census.add(family, rows, selection)
+    return census

@@ -1,0 +1,38 @@
+"""What part of a trace is looked at."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from tracekit.schema import EVENTS
+from tracekit.trace import Trace
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A stretch of time, one command, one disk; null is all.
+
+    Attributes:
+        start_ns: from the start of the recording.
+        end_ns: likewise; what happens then is not looked at.
+        comm: events of this command only; I/O that it submitted, processes that ran it.
+        disk: I/O of this disk only; it says nothing of other events.
+    """
+
+    start_ns: int | None = None
+    end_ns: int | None = None
+    comm: str | None = None
+    disk: str | None = None
+
+    def span(self, trace: Trace) -> tuple[int, int]:
+        """Boot-clock times of its start and its end."""
+        start, end = self.start_ns or 0, trace.metadata.duration_ns if self.end_ns is None else self.end_ns
+        return trace.start_ns + start, trace.start_ns + min(end, trace.metadata.duration_ns)
+
+    def batches(self, trace: Trace, family: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of a family within the stretch of time, a piece at a time."""
+        start_ns, end_ns = (
+            None if offset is None else trace.start_ns + offset for offset in (self.start_ns, self.end_ns)
+        )
+        return trace.batches(*EVENTS[family], columns=columns, start_ns=start_ns, end_ns=end_ns)

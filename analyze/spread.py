@@ -1,0 +1,235 @@
+"""What is kept of the values of a metric while they go by: enough to tell everything about their distribution.
+
+Histograms by group, how often each attribute's values occur in which part of the distribution, and the greatest values
+one by one. Its size does not depend on how many values there are. Two states merge into that of the values of both.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracekit.analyze.columns import Bools, Codes, Ints
+from tracekit.analyze.contrast import Field
+from tracekit.analyze.histogram import BINS, Histograms, bin_of, low_edge
+from tracekit.analyze.outliers import looked_at
+
+#: Attributes are counted in wider bins: eight an octave.
+_COARSE_PER_OCTAVE = 8
+TIME_SLOTS = 256
+Details = Callable[[Ints], dict[str, Sequence[Any]]]
+
+
+def _coarse_bins() -> Ints:
+    """Of each bin the wider one that it lies in."""
+    edges = low_edge(np.arange(BINS))
+    octave = np.frexp(np.maximum(edges, 1).astype(np.float64))[1] - 1
+    part = (edges >> np.maximum(octave - 3, 0)) & (_COARSE_PER_OCTAVE - 1)
+    return np.where(edges < _COARSE_PER_OCTAVE, edges, octave * _COARSE_PER_OCTAVE + part).astype(np.int64)
+
+
+COARSE = _coarse_bins()
+COARSE_BINS = int(COARSE[-1]) + 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values of one metric and what is known of each.
+
+    Attributes:
+        details: what else the rows of the greatest values are told with, from the positions of some values.
+        attributes: by name; may set modes and outliers apart.
+    """
+
+    values: Ints
+    start_ns: Ints
+    attributes: Mapping[str, Codes]
+    details: Details
+
+    def only(self, chosen: Bools) -> "Sample":
+        """The part of the sample where `chosen` is true."""
+        if chosen.all():
+            return self
+        where = np.flatnonzero(chosen)
+        attributes = {name: codes[where] for name, codes in self.attributes.items()}
+        return Sample(
+            self.values[where], self.start_ns[where], attributes, lambda positions: self.details(where[positions])
+        )
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A way of dividing values into groups, by one attribute or several.
+
+    Attributes:
+        groups: the values of the attributes that make each group; what is in none of them is one more.
+        counts: how many values each group has at most.
+        rare: how many groups are not told one by one.
+    """
+
+    fields: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    counts: tuple[int, ...]
+    rare: int = 0
+
+    def __len__(self) -> int:
+        return len(self.groups) + 1
+
+    def of(self, attributes: Mapping[str, Codes]) -> Ints:
+        """The number of the group of each value."""
+        columns = [attributes[name] for name in self.fields]
+        if not columns:
+            return np.zeros(len(next(iter(attributes.values()))), dtype=np.int64)
+        place = np.full([len(column.names) + 1 for column in columns], len(self.groups))
+        for number, group in enumerate(self.groups):
+            place[tuple(column.names.index(name) + 1 for column, name in zip(columns, group, strict=True))] = number
+        key = columns[0].codes + 1
+        for column in columns[1:]:
+            key = key * (len(column.names) + 1) + column.codes + 1
+        return np.asarray(place.reshape(-1)[key])
+
+
+class Greatest:
+    """The greatest values of each group, one by one; equal ones by their time."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._sizes = np.array(sizes)
+        self._floor = np.where(self._sizes > 0, np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+        self._columns: dict[str, Ints] = {}
+        self._added: list[dict[str, Ints]] = []
+        self._waiting = 0
+
+    def add(self, group: Ints, sample: Sample) -> None:
+        """Keep those that may be among the greatest."""
+        chosen = np.flatnonzero(sample.values >= self._floor[group])
+        if len(chosen) > 2 * int(self._sizes.sum()):
+            chosen = chosen[self._top(group[chosen], sample.values[chosen], sample.start_ns[chosen])]
+        if not len(chosen):
+            return
+        columns = {"group": group[chosen], "value": sample.values[chosen], "start_ns": sample.start_ns[chosen]}
+        columns |= {f"attribute {name}": codes.codes[chosen] for name, codes in sample.attributes.items()}
+        details = sample.details(chosen)
+        columns |= {f"detail {name}": _objects(column) for name, column in details.items()}
+        self._added.append(columns)
+        self._waiting += len(chosen)
+        if self._waiting > int(self._sizes.sum()):
+            self._prune()
+
+    def merge(self, other: "Greatest") -> None:
+        """Take in what another one kept."""
+        self._added += [other._columns, *other._added] if other._columns else other._added
+        self._prune()
+
+    def _prune(self) -> None:
+        parts = [self._columns, *self._added] if self._columns else self._added
+        self._added, self._waiting = [], 0
+        if not parts:
+            return
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        top = self._top(whole["group"], whole["value"], whole["start_ns"])
+        self._columns = {name: column[top] for name, column in whole.items()}
+        group = self._columns["group"]
+        last = np.flatnonzero(np.append(group[1:] != group[:-1], True)[: len(group)])
+        full = last[np.bincount(group, minlength=len(self._sizes))[group[last]] == self._sizes[group[last]]]
+        self._floor[group[full]] = self._columns["value"][full]
+
+    def _top(self, group: Ints, values: Ints, start_ns: Ints) -> Ints:
+        """The positions of the greatest of each group, group by group, the greatest first."""
+        order = np.lexsort((start_ns, -values, group))
+        group = group[order]
+        rank = np.arange(len(order)) - np.searchsorted(group, np.arange(len(self._sizes)))[group]
+        return np.asarray(order[rank < self._sizes[group]])
+
+    def __getitem__(self, group: int) -> dict[str, Ints]:
+        """The greatest values of a group and what is known of them, the greatest first."""
+        self._prune()
+        if not self._columns:
+            return {"value": np.zeros(0, dtype=np.int64), "start_ns": np.zeros(0, dtype=np.int64)}
+        mine = self._columns["group"] == group
+        return {name: column[mine] for name, column in self._columns.items()}
+
+
+def _objects(column: Sequence[Any]) -> Any:
+    found = np.empty(len(column), dtype=object)
+    found[:] = column
+    return found
+
+
+class Spread:
+    """The distribution of a metric, for all its values and by groups.
+
+    Args:
+        metric: its name.
+        start_ns: of the time looked at.
+        duration_ns: likewise.
+        groupings: what is told of all values is told from the first one, whose groups and the rest are all there is.
+        fields: the attributes.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        start_ns: int,
+        duration_ns: int,
+        groupings: tuple[Grouping, ...],
+        fields: Mapping[str, Field],
+    ) -> None:
+        self.metric, self.start_ns, self.duration_ns = metric, start_ns, duration_ns
+        self.groupings = groupings
+        self.fields = {**fields, "time": Field(tuple(str(slot) for slot in range(TIME_SLOTS)))}
+        self.values = [Histograms(len(grouping)) for grouping in groupings]
+        self.shares = [
+            {
+                name: np.zeros((len(grouping), len(field.names) + 1, COARSE_BINS), dtype=np.int64)
+                for name, field in self.fields.items()
+                if index == 0 or name not in grouping.fields
+            }
+            for index, grouping in enumerate(groupings)
+        ]
+        whole = looked_at(sum(groupings[0].counts))
+        self.greatest = [Greatest([whole])]
+        self.greatest += [Greatest([looked_at(count) for count in grouping.counts] + [0]) for grouping in groupings]
+        #: Of each grouping and group the greatest common divisor of its values: 0 for none.
+        self.steps = [np.zeros(len(grouping), dtype=np.int64) for grouping in groupings]
+
+    def add(self, sample: Sample) -> None:
+        """Take in some values."""
+        if not len(sample.values):
+            return
+        bins = bin_of(sample.values)
+        coarse = COARSE[bins]
+        slot = (sample.start_ns - self.start_ns) // max(self.duration_ns // TIME_SLOTS + 1, 1)
+        places = {name: codes.codes + 1 for name, codes in sample.attributes.items()}
+        places["time"] = np.clip(slot, 0, TIME_SLOTS - 1) + 1
+        self.greatest[0].add(np.zeros(len(bins), dtype=np.int64), sample)
+        for index, grouping in enumerate(self.groupings):
+            group = grouping.of(sample.attributes)
+            self.values[index].add(group, sample.values, bins)
+            for name, counts in self.shares[index].items():
+                key = (group * counts.shape[1] + places[name]) * COARSE_BINS + coarse
+                np.add.at(counts.reshape(-1), key, 1)
+            self.greatest[index + 1].add(group, sample)
+            self._divide(index, group, sample.values)
+
+    def _divide(self, index: int, group: Ints, values: Ints) -> None:
+        """Carry on the common divisors, until they are 1."""
+        steps = self.steps[index]
+        if (steps == 1).all():
+            return
+        for one in np.flatnonzero(steps != 1):
+            mine = values[group == one]
+            for begin in (0, 64):
+                if steps[one] != 1 and begin < len(mine):
+                    steps[one] = np.gcd(steps[one], np.gcd.reduce(mine[begin : begin + 64 if not begin else None]))
+
+    def merge(self, other: "Spread") -> None:
+        """Take in the values of another one of the same metric, groupings and fields, in whatever order."""
+        for mine, its in zip(self.values, other.values, strict=True):
+            mine.merge(its)
+        for shares, others in zip(self.shares, other.shares, strict=True):
+            for name, counts in shares.items():
+                counts += others[name]
+        for greatest, more in zip(self.greatest, other.greatest, strict=True):
+            greatest.merge(more)
+        self.steps = [np.gcd(mine, its) for mine, its in zip(self.steps, other.steps, strict=True)]
