@@ -168,14 +168,10 @@ class _Analysis:
         fields = {name: Field.of(codes) for name, codes in attributes.items()}
         spread = self._spread("process.lifetime", [self._by_command(tally)], fields)
 
-        def details(positions: Ints) -> dict[str, Sequence[Any]]:
+        def details(positions: Ints) -> dict[str, Any]:
             rows = known[positions]
-            return {
-                "comm": [lives.comm.name(code) for code in lives.comm.codes[rows].tolist()],
-                "path": [lives.path.name(code) for code in lives.path.codes[rows].tolist()],
-                "pid": lives.pid[rows].tolist(),
-                "exit_code": [_or_null(code) for code in lives.exit_code[rows].tolist()],
-            }
+            names = {"comm": lives.comm[rows].strings(), "path": lives.path[rows].strings()}
+            return names | {"pid": lives.pid[rows], "exit_code": lives.exit_code[rows]}
 
         spread.add(Sample(lives.lifetime_ns[known], lives.started_ns[known], attributes, details))
         return latencies(spread, self.resolution_ns, lambda column, name: tally.of(name) if column == "comm" else 0)
@@ -233,35 +229,17 @@ def _spans(blocks: BlockIO) -> list[tuple[str, Ints, Ints, Bools]]:
 
 
 def _block_sample(begin: Ints, end: Ints, blocks: BlockIO, attributes: Mapping[str, Codes]) -> Sample:
-    def details(positions: Ints) -> dict[str, Sequence[Any]]:
-        return {
-            **{name: _names(getattr(blocks, name)[positions]) for name in ("disk", "op", "comm")},
-            **{
-                name: [_or_null(value) for value in getattr(blocks, name)[positions].tolist()]
-                for name in ("pid", "sector", "bytes")
-            },
-        }
+    def details(positions: Ints) -> dict[str, Any]:
+        codes = {name: getattr(blocks, name)[positions].strings() for name in ("disk", "op", "comm")}
+        return codes | {name: getattr(blocks, name)[positions] for name in ("pid", "sector", "bytes")}
 
     return Sample(np.maximum(end - begin, 0), begin, attributes, details)
 
 
 def _open_sample(opens: Opens, attributes: Mapping[str, Codes]) -> Sample:
-    def details(positions: Ints) -> dict[str, Sequence[Any]]:
-        return {
-            "comm": _names(opens.comm[positions]),
-            "path": opens.paths(positions),
-            "ret": [
-                value if known else None
-                for value, known in zip(opens.ret[positions].tolist(), opens.answered[positions].tolist(), strict=True)
-            ],
-        }
+    def details(positions: Ints) -> dict[str, Any]:
+        ret = opens.ret[positions].astype(object)
+        ret[~opens.answered[positions]] = None
+        return {"comm": opens.comm[positions].strings(), "path": opens.paths(positions), "ret": ret}
 
     return Sample(opens.duration_ns, opens.ts_ns, attributes, details).only(opens.duration_ns != NULL)
-
-
-def _names(codes: Codes) -> list[str | None]:
-    return [codes.name(code) for code in codes.codes.tolist()]
-
-
-def _or_null(value: int) -> int | None:
-    return None if value == NULL else value

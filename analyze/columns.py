@@ -40,6 +40,10 @@ class Codes:
         """The string of a code; null for -1."""
         return None if code < 0 else self.names[code]
 
+    def strings(self) -> Any:
+        """The strings themselves, as an array of objects; null is None."""
+        return np.array([*self.names, None], dtype=object)[self.codes]
+
     def is_in(self, *names: str) -> Bools:
         """Which elements are one of `names`."""
         return np.isin(self.codes, [index for index, name in enumerate(self.names) if name in names])

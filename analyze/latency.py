@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analyze.columns import OTHERS, Bools, Ints
+from tracekit.analyze.columns import NULL, OTHERS, Bools, Ints
 from tracekit.analyze.contrast import Field, Shares, sets_apart
 from tracekit.analyze.histogram import Histogram, bin_of
 from tracekit.analyze.modes import Hill, find_modes
@@ -253,7 +253,7 @@ def _time(low_ns: int, high_ns: int, inside: tuple[int, int], outside: tuple[int
 
 
 def _plain(value: Any) -> int | str | None:
-    """As JSON has it."""
-    if value is None or isinstance(value, str):
-        return value
-    return int(value)
+    """As JSON has it; the integers of columns that have no other null are null at -1."""
+    if isinstance(value, np.integer):
+        return None if value == NULL else int(value)
+    return value if value is None or isinstance(value, str) else int(value)

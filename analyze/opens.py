@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,9 +45,10 @@ class Opens:
     def __getitem__(self, chosen: Ints | Bools | slice) -> "Opens":
         return replace(self, **{one.name: getattr(self, one.name)[chosen] for one in fields(self)[:-1]})
 
-    def paths(self, chosen: Ints) -> list[str | None]:
-        """The paths of some opens."""
-        return [None if number == NULL else self.files[int(number)].as_py() for number in self.file[chosen]]
+    def paths(self, chosen: Ints) -> Any:
+        """The paths of some opens, as an array of objects; null is None."""
+        number = self.file[chosen]
+        return self.files.take(pa.array(number, mask=number == NULL)).to_numpy(zero_copy_only=False)
 
     @property
     def failed(self) -> Bools:

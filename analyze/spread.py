@@ -18,7 +18,8 @@ from tracekit.analyze.outliers import looked_at
 #: Attributes are counted in wider bins: eight an octave.
 _COARSE_PER_OCTAVE = 8
 TIME_SLOTS = 256
-Details = Callable[[Ints], dict[str, Sequence[Any]]]
+#: Columns of integers, -1 for null, or of objects.
+Details = Callable[[Ints], dict[str, Any]]
 
 
 def _coarse_bins() -> Ints:
@@ -110,7 +111,7 @@ class Greatest:
         columns = {"group": group[chosen], "value": sample.values[chosen], "start_ns": sample.start_ns[chosen]}
         columns |= {f"attribute {name}": codes.codes[chosen] for name, codes in sample.attributes.items()}
         details = sample.details(chosen)
-        columns |= {f"detail {name}": _objects(column) for name, column in details.items()}
+        columns |= {f"detail {name}": column for name, column in details.items()}
         self._added.append(columns)
         self._waiting += len(chosen)
         if self._waiting > int(self._sizes.sum()):
@@ -148,12 +149,6 @@ class Greatest:
             return {"value": np.zeros(0, dtype=np.int64), "start_ns": np.zeros(0, dtype=np.int64)}
         mine = self._columns["group"] == group
         return {name: column[mine] for name, column in self._columns.items()}
-
-
-def _objects(column: Sequence[Any]) -> Any:
-    found = np.empty(len(column), dtype=object)
-    found[:] = column
-    return found
 
 
 class Spread:

@@ -235,7 +235,7 @@ def _recovery(path: Path) -> str:
 
 def _select(table: pa.Table, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> pa.Table:
     mask = None
-    if events:
+    if events and not _all_are(table.column("event"), events):
         # On a dictionary column, compare the few distinct values and look the answers up.
         mask = pc.is_in(table.column("event"), value_set=pa.array(events))
     for bound, compare in ((start_ns, pc.greater_equal), (end_ns, pc.less)):
@@ -243,6 +243,13 @@ def _select(table: pa.Table, events: Sequence[str], start_ns: int | None, end_ns
             within = compare(table.column("ts_ns"), bound)
             mask = within if mask is None else pc.and_(mask, within)
     return table if mask is None else table.filter(mask)
+
+
+def _all_are(column: pa.ChunkedArray, events: Sequence[str]) -> bool:
+    """Whether it is plain at once, from its few distinct values, that a column holds only these events."""
+    if not pa.types.is_dictionary(column.type) or column.null_count:
+        return False
+    return all(set(chunk.dictionary.to_pylist()) <= set(events) for chunk in column.chunks)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
