@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.analyze.ahead import ahead
 from tracekit.analyze.blocks import BlockIO, BlockStream, read_blocks
 from tracekit.analyze.census import LOOKED_AT, Tally, take_census
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, limited
@@ -125,7 +126,7 @@ class _Analysis:
         windows = Windows.of(self.lost, "block")
         spreads: dict[str, Spread] = {}
         train = _TrainParts("block_start", ("comm",))
-        for blocks in read_blocks(self.trace, self.selection, stream):
+        for blocks in ahead(read_blocks(self.trace, self.selection, stream)):
             self.doubts.add(blocks)
             self.uses.add_blocks(blocks)
             train.add(blocks.submitted_ns, {"comm": blocks.comm}, blocks.failed)
@@ -145,7 +146,7 @@ class _Analysis:
         by_comm = self._by_command(self.census.tally("open", "comm"))
         spread: Spread | None = None
         train = _TrainParts("open", ("comm",))
-        for opens in read_opens(self.trace, self.selection, self.census):
+        for opens in ahead(read_opens(self.trace, self.selection, self.census)):
             self.uses.add_opens(opens)
             train.add(opens.ts_ns, {"comm": opens.comm}, opens.failed)
             attributes = opens.attributes()

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from tracekit.analyze import contrast
 from tracekit.analyze.census import Census
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, encoded, few, ints
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, encoded, few, ints, ints_of
 from tracekit.analyze.pairing import BLOCK_EVENTS, SECTOR_BYTES, BlockEvents, Pairs, carried, pair
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
@@ -304,7 +304,7 @@ class _Streams:
 
 def _in_order(keys: Ints) -> Ints:
     """The order of keys, equal ones as they stand."""
-    number = few(keys)[1]
+    number = ints_of(pa.array(keys).dictionary_encode().indices)
     size = len(keys).bit_length()
     return np.asarray(np.sort((number << size) | np.arange(len(keys))) & ((1 << size) - 1))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracekit.analyze.ahead import ahead
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, Names, encoded
 from tracekit.analyze.selection import Selection
 from tracekit.schema import EVENTS
@@ -23,7 +24,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "open": ("event", "comm", "cgroup", "path"),
 }
 #: Commands submit I/O: who was on the CPU when it was done is not asked.
-_OF_EVENT = {("block", "comm"): "block_start", ("block", "cgroup"): "block_start"}
+_SUBMITTED = "block_start"
 
 
 @dataclass
@@ -112,28 +113,28 @@ class Census:
         columns = {name: encoded(rows, name) for name in _COLUMNS[family]}
         names, events = columns.pop("event")
         self.tally(family, "event").add(names, _counts(events, len(names)))
-        if family == "process":
-            return
         chosen = _selected(columns, selection)
-        for column, (dictionary, raw) in columns.items():
-            only = chosen
-            if (family, column) in _OF_EVENT:
-                submitted = events == pc.index(names, _OF_EVENT[family, column]).as_py()
-                only = submitted if only is None else only & submitted
-            self.tally(family, column).add(dictionary, _counts(raw if only is None else raw[only], len(dictionary)))
         if family == "block":
-            self._count_pairs(columns["disk"], columns["op"])
+            self._count_pairs(columns.pop("disk"), columns.pop("op"))
+            submitted = events == pc.index(names, _SUBMITTED).as_py()
+            chosen = submitted if chosen is None else chosen & submitted
+        for column, (dictionary, raw) in columns.items():
+            self.tally(family, column).add(dictionary, _counts(raw if chosen is None else raw[chosen], len(dictionary)))
 
     def _count_pairs(self, disk: tuple[pa.Array, Ints], op: tuple[pa.Array, Ints]) -> None:
+        """Disks and ops together, and each for itself."""
         (disks, of_disk), (ops, of_op) = disk, op
-        counts = _counts(of_disk * len(ops) + np.where(of_disk == NULL, NULL, of_op), len(disks) * len(ops))
-        for key in np.flatnonzero(counts).tolist():
-            self.pairs[disks[key // len(ops)].as_py(), ops[key % len(ops)].as_py()] += int(counts[key])
+        size = len(ops) + 1
+        counts = np.bincount((of_disk + 1) * size + of_op + 1, minlength=(len(disks) + 1) * size).reshape(-1, size)
+        self.tally("block", "disk").add(disks, counts.sum(axis=1)[1:])
+        self.tally("block", "op").add(ops, counts.sum(axis=0)[1:])
+        for one, other in np.argwhere(counts[1:, 1:]).tolist():
+            self.pairs[disks[one].as_py(), ops[other].as_py()] += int(counts[one + 1, other + 1])
 
 
 def _counts(codes: Ints, size: int) -> Ints:
     """How often each code occurs; null is not counted."""
-    return np.bincount(np.maximum(codes, NULL) + 1, minlength=size + 1)[1:]
+    return np.bincount(codes + 1, minlength=size + 1)[1:]
 
 
 def _selected(columns: Mapping[str, tuple[pa.Array, Ints]], selection: Selection) -> Bools | None:
@@ -155,6 +156,6 @@ def take_census(trace: Trace, selection: Selection, families: Iterable[str] = tu
     """
     census = Census(tuple(name for name in (selection.comm, selection.disk) if name is not None))
     for family in families:
-        for rows in selection.batches(trace, family, _COLUMNS[family]):
+        for rows in ahead(selection.batches(trace, family, _COLUMNS[family])):
             census.add(family, rows, selection)
     return census

@@ -78,8 +78,19 @@ class Names:
 
 def ints(rows: Rows, name: str) -> Ints:
     """An integer column as int64; null is -1."""
-    column = _one(rows.column(name)).cast(pa.int64(), safe=False)
-    return np.asarray(column.fill_null(NULL).to_numpy(), dtype=np.int64)
+    return ints_of(_one(rows.column(name)))
+
+
+def ints_of(column: Any) -> Ints:
+    """Integers as int64; null is -1."""
+    if column.null_count:
+        column = column.fill_null(NULL) if pa.types.is_signed_integer(column.type) else _with_null(column)
+    return np.asarray(column.to_numpy(), dtype=np.int64)
+
+
+def _with_null(column: Any) -> Any:
+    """An unsigned column as a signed one, so that it can hold -1."""
+    return column.cast(pa.int64(), safe=False).fill_null(NULL)
 
 
 def encoded(rows: Rows, name: str) -> tuple[Any, Ints]:
@@ -88,7 +99,7 @@ def encoded(rows: Rows, name: str) -> tuple[Any, Ints]:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     array = _one(column)
-    return array.dictionary, np.asarray(array.indices.fill_null(NULL).to_numpy(), dtype=np.int64)
+    return array.dictionary, ints_of(array.indices)
 
 
 def codes(rows: Rows, name: str) -> Codes:

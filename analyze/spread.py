@@ -130,24 +130,34 @@ class Greatest:
         whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         top = self._top(whole["group"], whole["value"], whole["start_ns"])
         self._columns = {name: column[top] for name, column in whole.items()}
-        group = self._columns["group"]
-        last = np.flatnonzero(np.append(group[1:] != group[:-1], True)[: len(group)])
-        full = last[np.bincount(group, minlength=len(self._sizes))[group[last]] == self._sizes[group[last]]]
-        self._floor[group[full]] = self._columns["value"][full]
+        for one, mine in enumerate(
+            self._columns["value"][self._columns["group"] == one] for one in range(len(self._sizes))
+        ):
+            if len(mine) and len(mine) == self._sizes[one]:
+                self._floor[one] = mine.min()
 
     def _top(self, group: Ints, values: Ints, start_ns: Ints) -> Ints:
-        """The positions of the greatest of each group, group by group, the greatest first."""
-        order = np.lexsort((start_ns, -values, group))
-        group = group[order]
-        rank = np.arange(len(order)) - np.searchsorted(group, np.arange(len(self._sizes)))[group]
-        return np.asarray(order[rank < self._sizes[group]])
+        """The positions of the greatest of each group."""
+        return np.concatenate(
+            [self._top_of(one, np.flatnonzero(group == one), values, start_ns) for one in range(len(self._sizes))]
+        )
+
+    def _top_of(self, one: int, mine: Ints, values: Ints, start_ns: Ints) -> Ints:
+        spare = len(mine) - int(self._sizes[one])
+        if spare <= 0:
+            return mine
+        least = np.partition(values[mine], spare)[spare]
+        above, equal = mine[values[mine] > least], mine[values[mine] == least]
+        earliest = equal[np.argsort(start_ns[equal], kind="stable")]
+        return np.concatenate([above, earliest[: int(self._sizes[one]) - len(above)]])
 
     def __getitem__(self, group: int) -> dict[str, Ints]:
         """The greatest values of a group and what is known of them, the greatest first."""
         self._prune()
         if not self._columns:
             return {"value": np.zeros(0, dtype=np.int64), "start_ns": np.zeros(0, dtype=np.int64)}
-        mine = self._columns["group"] == group
+        mine = np.flatnonzero(self._columns["group"] == group)
+        mine = mine[np.lexsort((self._columns["start_ns"][mine], -self._columns["value"][mine]))]
         return {name: column[mine] for name, column in self._columns.items()}
 
 
