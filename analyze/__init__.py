@@ -1,6 +1,8 @@
 """Working out what a recording means."""
 
 from tracekit.analyze.analysis import analyze
+from tracekit.analyze.evidence import raw_events
 from tracekit.analyze.results import Report
+from tracekit.analyze.selection import Selection
 
-__all__ = ["Report", "analyze"]
+__all__ = ["Report", "Selection", "analyze", "raw_events"]

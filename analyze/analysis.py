@@ -1,6 +1,7 @@
 """From a trace to a report: read, pair, measure, look for rhythms, tell."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +21,10 @@ from tracekit.analyze.processes import Lives, read_processes
 from tracekit.analyze.quality import Doubts, quality
 from tracekit.analyze.results import Latency, Pattern, Report, TraceFacts
 from tracekit.analyze.selection import Selection
-from tracekit.analyze.spread import Grouping, Sample, Spread
+from tracekit.analyze.spread import Frame, Grouping, Sample, Spread
 from tracekit.analyze.windows import Windows, read_windows
 from tracekit.analyze.workload import Uses
+from tracekit.schema import FAMILY_OF, RECORDED_FAMILIES
 from tracekit.trace import Trace
 from tracekit.units import SECOND_NS
 
@@ -44,7 +46,9 @@ def analyze(trace: Trace, selection: Selection = ALL) -> Report:
 
     Raises:
         TraceError: the file is damaged.
+        UsageError: the recording has no such part.
     """
+    selection.check(trace)
     return _Analysis(trace, selection).report()
 
 
@@ -62,22 +66,39 @@ class _Analysis:
     def report(self) -> Report:
         """All of it."""
         lives = read_processes(self.trace, self.selection, Windows.of(self.lost, "process"))
+        if self.selection != ALL:
+            chosen = lives.start_ns >= self.start_ns
+            lives = lives.only(
+                chosen if self.selection.comm is None else chosen & lives.comm.is_in(self.selection.comm)
+            )
         stream = BlockStream(self.census, Windows.of(self.lost, "block"))
         block_latency, block_train = self._blocks(stream)
         open_latency, open_train = self._opens()
+        missing = {family: self._lost(family, self.start_ns, self.end_ns) for family in RECORDED_FAMILIES}
         latency = (*block_latency, *open_latency, *self._lifetimes(lives))
+        latency = tuple(replace(one, lost=missing[one.metric.split(".")[0]]) for one in latency)
         patterns = self._patterns(lives, (block_train, open_train))
-        workload = self.uses.workload(lives)
+        workload = replace(self.uses.workload(lives), lost={name: count for name, count in missing.items() if count})
         failing = failing_opens(self.trace, self.selection, workload.open["by_comm"])
         opens = sum(use.count for use in workload.open["by_comm"])
+        told = quality(self.trace.metadata, self.lost, self.doubts, stream.unpaired, lives, opens)
         return Report(
             trace=self._facts(),
-            quality=quality(self.trace.metadata, self.lost, self.doubts, stream.unpaired, lives, opens),
+            quality=replace(told, notes=(*self.selection.notes(), *told.notes)),
             latency=latency,
             patterns=patterns,
             workload=workload,
-            findings=findings(latency, patterns, lives, failing, self.doubts.failed, self.start_ns),
+            findings=findings(latency, patterns, lives, failing, self.doubts.failed, self.trace.start_ns),
         )
+
+    def _lives(self) -> Lives:
+        lives = read_processes(self.trace, self.selection, Windows.of(self.lost, "process"))
+        if self.selection == ALL:
+            return lives
+        chosen = lives.start_ns >= self.start_ns
+        if self.selection.comm is not None:
+            chosen &= lives.comm.is_in(self.selection.comm)
+        return lives.only(chosen)
 
     def _facts(self) -> TraceFacts:
         metadata = self.trace.metadata
@@ -87,7 +108,7 @@ class _Analysis:
             metadata.format,
             metadata.kernel,
             self._wall_clock() if metadata.clock.anchors else None,
-            self.start_ns,
+            self.trace.start_ns,
             self.end_ns - self.start_ns,
             self.census.events() | lost,
             metadata.complete,
@@ -100,10 +121,17 @@ class _Analysis:
         except (ValueError, OverflowError, OSError):
             return None
 
+    def _lost(self, family: str, start_ns: int, end_ns: int) -> int:
+        """Events of a family that were lost between two times."""
+        return sum(
+            one.lost for one in self.lost if one.family == family and one.start_ns < end_ns and one.end_ns > start_ns
+        )
+
     # --- latency ---
 
     def _spread(self, metric: str, groupings: Sequence[Grouping], fields: Mapping[str, Field]) -> Spread:
-        return Spread(metric, self.start_ns, self.end_ns - self.start_ns, tuple(groupings), fields)
+        frame = Frame(self.start_ns, self.end_ns - self.start_ns, self.trace.start_ns)
+        return Spread(metric, frame, tuple(groupings), fields)
 
     def _by_command(self, tally: Tally) -> Grouping:
         """The commands that have most of something."""
@@ -159,8 +187,6 @@ class _Analysis:
 
     def _lifetimes(self, lives: Lives) -> list[Latency]:
         known = np.flatnonzero(lives.lifetime_ns != NULL)
-        if self.selection.comm is not None:
-            known = known[lives.comm.is_in(self.selection.comm)[known]]
         tally = Tally()
         comm, path = (limited(codes[known], LOOKED_AT) for codes in (lives.comm, lives.path))
         tally.add_codes(lives.comm[known])
@@ -187,6 +213,7 @@ class _Analysis:
         for parts in trains:
             train, groups = parts.train()
             found += without_echoes(found, event_patterns(train, groups, self.start_ns, self.end_ns))
+        found = tuple(replace(p, lost=self._lost(FAMILY_OF[p.event], p.start_ns, p.end_ns)) for p in found)
         return tuple(sorted(found, key=lambda p: (p.event != "exec", -p.events, p.start_ns, sorted(p.scope.items()))))
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracekit.analyze.columns import NULL, busiest
+from tracekit.analyze.evidence import where_of_pattern
 from tracekit.analyze.failing import FailingOpens
 from tracekit.analyze.patterns import parent_name, restarted
 from tracekit.analyze.processes import Lives
-from tracekit.analyze.results import Finding, Latency, Mode, Pattern, SetsApart
+from tracekit.analyze.results import Finding, Latency, Mode, Pattern, SetsApart, Where
+from tracekit.schema import EVENTS
 from tracekit.units import format_count, format_ns, format_share
 
 METRICS = {
@@ -37,6 +39,7 @@ class _Found:
     title: str
     detail: str
     evidence: Evidence
+    where: Where
 
 
 def findings(
@@ -55,20 +58,22 @@ def findings(
     """
     told = {name for pattern in patterns for name in (*pattern.failing, *pattern.scope.values())}
     found = [
-        *_of_patterns(patterns, lives),
+        *_of_patterns(patterns, lives, start_ns),
         *_of_latency(latency, start_ns),
         *(_failed_opens(one) for one in failing),
         *_failed_processes(lives, told),
         *_of_errors(io_errors),
     ]
     found.sort(key=lambda one: (-one.weight, one.kind, one.title))
-    return tuple(Finding(rank, one.kind, one.title, one.detail, one.evidence) for rank, one in enumerate(found, 1))
+    return tuple(
+        Finding(rank, one.kind, one.title, one.detail, one.evidence, one.where) for rank, one in enumerate(found, 1)
+    )
 
 
 # --- patterns --------------------------------------------------------------------------------------------------
 
 
-def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives) -> Iterator[_Found]:
+def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives, start_ns: int) -> Iterator[_Found]:
     for pattern in patterns:
         evidence: Evidence = {
             "period_ns": pattern.period_ns,
@@ -79,7 +84,8 @@ def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives) -> Iterator[_Found
         }
         service = restarted(pattern, lives)
         weight, kind = _weight_and_kind(pattern, service)
-        yield _Found(weight, kind, _capital(pattern.sentence), _beat(pattern, service), evidence)
+        where = where_of_pattern(pattern, lives, start_ns)
+        yield _Found(weight, kind, _capital(pattern.sentence), _beat(pattern, service), evidence, where)
 
 
 def _weight_and_kind(pattern: Pattern, service: str | None) -> tuple[float, str]:
@@ -140,7 +146,15 @@ def _outliers(one: Latency, start_ns: int) -> Iterator[_Found]:
         title += f", all in one stall at {format_ns(episode.start_ns - start_ns)} into the recording"
     evidence: Evidence = {"metric": one.metric, "count": out.count, "low_ns": out.low_ns, "high_ns": out.high_ns}
     reasons = tuple(reason for reason in out.sets_apart if reason.field != "time" or len(out.episodes) > 1)
-    yield _Found(70, "outliers", _capital(title), _reasons(reasons), evidence)
+    where = _where_of_latency(one, out.low_ns, out.high_ns)
+    yield _Found(70, "outliers", _capital(title), _reasons(reasons), evidence, where)
+
+
+def _where_of_latency(one: Latency, low_ns: int, high_ns: int) -> Where:
+    """The events of what took so long."""
+    events = EVENTS[one.metric.split(".")[0]]
+    fields = tuple(sorted(one.group.items()))
+    return Where(events, fields=fields, metric=one.metric, low_ns=low_ns, high_ns=high_ns)
 
 
 def _modes(one: Latency) -> Iterator[_Found]:
@@ -153,7 +167,8 @@ def _modes(one: Latency) -> Iterator[_Found]:
     verb = "has" if one.metric.startswith("block") else "have"
     title = f"{_capital(METRICS[one.metric])} {verb} {len(modes)} modes: {parts}{_told_apart(modes)}"
     evidence: Evidence = {"metric": one.metric, "modes": len(modes), "peak_ns": modes[-1].peak_ns}
-    yield _Found(50, "modes", title, "" if _told_apart(modes) else _mode_reasons(modes), evidence)
+    where = _where_of_latency(one, modes[-1].low_ns, modes[-1].high_ns)
+    yield _Found(50, "modes", title, "" if _told_apart(modes) else _mode_reasons(modes), evidence, where)
 
 
 def _told_apart(modes: list[Mode]) -> str:
@@ -198,7 +213,8 @@ def _queueing(whole: dict[str, Latency]) -> Iterator[_Found]:
         f"I/O waits longer in the queue than at the device: 99 % take up to {format_ns(queue.p99_ns)} "
         f"before they are issued, and up to {format_ns(device.p99_ns)} after"
     )
-    yield _Found(65, "queueing", title, "", {"queue_p99_ns": queue.p99_ns, "device_p99_ns": device.p99_ns})
+    evidence: Evidence = {"queue_p99_ns": queue.p99_ns, "device_p99_ns": device.p99_ns}
+    yield _Found(65, "queueing", title, "", evidence, _where_of_latency(queue, queue.p99_ns, queue.max_ns))
 
 
 # --- failures --------------------------------------------------------------------------------------------------
@@ -208,7 +224,9 @@ def _failed_opens(one: FailingOpens) -> _Found:
     why = ", ".join(one.errors)
     title = f"{format_count(one.failed)} of {format_count(one.tried)} opens by {one.comm} fail ({why})"
     detail = f"The most frequent path, {format_count(one.often)} times: {one.path}."
-    return _Found(30, "failed_opens", title, detail, {"comm": one.comm, "failed": one.failed, "opens": one.tried})
+    evidence: Evidence = {"comm": one.comm, "failed": one.failed, "opens": one.tried}
+    where = Where(EVENTS["open"], fields=(("comm", one.comm),), failed=True)
+    return _Found(30, "failed_opens", title, detail, evidence, where)
 
 
 def _failed_processes(lives: Lives, told: set[str]) -> Iterator[_Found]:
@@ -220,7 +238,9 @@ def _failed_processes(lives: Lives, told: set[str]) -> Iterator[_Found]:
         parent = int(lives.parent[bad[rows[0]]])
         title = f"{name}: {format_count(len(rows))} of {format_count(tried)} runs exit with an error"
         detail = f"The first was started by {parent_name(lives, parent)}." if parent != NULL else ""
-        yield _Found(35, "failed_processes", title, detail, {"comm": name, "failed": len(rows), "exits": tried})
+        evidence: Evidence = {"comm": name, "failed": len(rows), "exits": tried}
+        where = Where(EVENTS["process"][1:], pids=tuple(np.unique(lives.pid[bad[rows]]).tolist()))
+        yield _Found(35, "failed_processes", title, detail, evidence, where)
 
 
 def _of_errors(by_disk: Mapping[str, int]) -> Iterator[_Found]:
@@ -229,4 +249,5 @@ def _of_errors(by_disk: Mapping[str, int]) -> Iterator[_Found]:
         counts = sorted(by_disk.items(), key=lambda one: (-one[1], one[0]))
         disks = ", ".join(f"{name} {format_count(count)}" for name, count in counts)
         title = f"{format_count(failed)} I/O{'s' if failed > 1 else ''} failed at the device: {disks}"
-        yield _Found(95, "io_errors", title, "", {"failed": failed})
+        where = Where(("block_complete",), failed=True)
+        yield _Found(95, "io_errors", title, "", {"failed": failed}, where)

@@ -13,7 +13,7 @@ from tracekit.analyze.histogram import Histogram, bin_of
 from tracekit.analyze.modes import Hill, find_modes
 from tracekit.analyze.outliers import episodes, looked_at, outlier_threshold
 from tracekit.analyze.results import Latency, Mode, Outliers, SetsApart
-from tracekit.analyze.spread import COARSE, TIME_SLOTS, Spread
+from tracekit.analyze.spread import COARSE, TIME_SLOTS, Frame, Spread
 from tracekit.units import format_ns
 
 PERCENTILES = (0.5, 0.9, 0.99, 0.999)
@@ -213,27 +213,27 @@ class _Summary:
         ends = np.searchsorted(upto, upto[:-1] + wanted)
         begin = int(np.argmin(np.where(ends <= TIME_SLOTS, ends - np.arange(TIME_SLOTS), TIME_SLOTS + 1)))
         end = int(ends[begin])
-        slot_ns = self._slot_ns()
-        if (end - begin) * slot_ns > _TIME_SHARE * self.part.spread.duration_ns:
+        frame = self.part.spread.frame
+        if (end - begin) * frame.slot_ns > _TIME_SHARE * frame.duration_ns:
             return {}
         inside, beside = int(within[begin:end].sum()), int(without[begin:end].sum())
-        return _time(begin * slot_ns, end * slot_ns, (inside, int(upto[-1])), (beside, int(without.sum())))
+        return _time(
+            frame, (begin * frame.slot_ns, end * frame.slot_ns), (inside, int(upto[-1])), (beside, int(without.sum()))
+        )
 
     def _time_of(self, start_ns: Ints, total: Ints) -> dict[str, Shares]:
         """The same of values whose times are known; of the others only the slot is."""
-        at_ns = np.sort(start_ns - self.part.spread.start_ns)
+        frame = self.part.spread.frame
+        at_ns = np.sort(start_ns - frame.start_ns)
         low, high = _narrowest(at_ns)
-        if high - low > _TIME_SHARE * self.part.spread.duration_ns:
+        if high - low > _TIME_SHARE * frame.duration_ns:
             return {}
-        edges = np.arange(TIME_SLOTS + 1) * self._slot_ns()
-        within = np.diff(np.clip(edges, low, high)) / self._slot_ns()
+        edges = np.arange(TIME_SLOTS + 1) * frame.slot_ns
+        within = np.diff(np.clip(edges, low, high)) / frame.slot_ns
         inside = int(((at_ns >= low) & (at_ns <= high)).sum())
         beside = max(int((total * within).sum()) - inside, 0)
         others = int(total.sum()) - len(at_ns)
-        return _time(low, high, (inside, len(at_ns)), (min(beside, others), others))
-
-    def _slot_ns(self) -> int:
-        return max(self.part.spread.duration_ns // TIME_SLOTS + 1, 1)
+        return _time(frame, (low, high), (inside, len(at_ns)), (min(beside, others), others))
 
 
 def _narrowest(at_ns: Ints) -> tuple[int, int]:
@@ -244,9 +244,11 @@ def _narrowest(at_ns: Ints) -> tuple[int, int]:
     return int(begins[best]), int(ends[best])
 
 
-def _time(low_ns: int, high_ns: int, inside: tuple[int, int], outside: tuple[int, int]) -> dict[str, Shares]:
+def _time(
+    frame: Frame, stretch_ns: tuple[int, int], inside: tuple[int, int], outside: tuple[int, int]
+) -> dict[str, Shares]:
     """A stretch of time as an attribute; so many are in it, of so many, inside and outside of what is asked about."""
-    begin, end = format_ns(low_ns), format_ns(high_ns)
+    begin, end = (format_ns(at_ns + frame.start_ns - frame.origin_ns) for at_ns in stretch_ns)
     field = Field((begin if begin == end else f"{begin} to {end}", "another time"))
     shares = (np.array([within, total - within]) for within, total in (inside, outside))
     return {"time": Shares(field, *shares)}

@@ -1,6 +1,7 @@
 """Lives of processes: what they ran, who started them, when they began and how they ended."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -67,6 +68,13 @@ class Lives:
         """Which ended with an exit code other than 0, or by a signal."""
         return np.asarray((self.exit_ns != NULL) & ((self.exit_code > 0) | (self.exit_signal > 0)))
 
+    def only(self, chosen: Bools) -> "Lives":
+        """The same, of which the others only show who started whom."""
+        unknown: dict[str, Any] = {
+            name: np.where(chosen, getattr(self, name), NULL) for name in ("exec_ns", "failed_exec_ns", "lifetime_ns")
+        }
+        return replace(self, **unknown)
+
     def name(self, life: int) -> str | None:
         """What a process is called: its command, else the file it ran."""
         return self.comm.name(int(self.comm.codes[life])) or self.path.name(int(self.path.codes[life]))
@@ -98,8 +106,11 @@ class _Rows:
 
 
 def read_processes(trace: Trace, selection: Selection, windows: Windows) -> Lives:
-    """The processes of a trace in a stretch of time; `windows` is when process events were lost."""
-    batches = list(selection.batches(trace, "process", COLUMNS))
+    """The processes of a trace up to the end of what was selected; `windows` is when process events were lost.
+
+    What was before it is read, too: it tells who is who.
+    """
+    batches = list(replace(selection, start_ns=None).batches(trace, "process", COLUMNS))
     schema = pa.schema([SCHEMA.field(name) for name in COLUMNS])
     return from_table(pa.Table.from_batches(batches, schema).unify_dictionaries(), windows)
 

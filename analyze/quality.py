@@ -46,7 +46,12 @@ class Doubts:
 
 
 def quality(
-    metadata: Metadata, lost: tuple[LostWindow, ...], doubts: Doubts, unpaired: Unpaired, lives: Lives, opens: int
+    metadata: Metadata,
+    lost: tuple[LostWindow, ...],
+    doubts: Doubts,
+    unpaired: Unpaired,
+    lives: Lives,
+    opens: int,
 ) -> Quality:
     """What was lost, cut, or could not be paired.
 
@@ -61,7 +66,10 @@ def quality(
         doubts.missed,
         unpaired.orphans - unpaired.before,
         doubts.in_flight,
-        (*_notes_of(metadata, anything), *_notes_of_pairs(doubts, unpaired, lives.untrusted, _truncated(metadata))),
+        (
+            *_notes_of(metadata, anything),
+            *_notes_of_pairs(doubts, unpaired, lives.untrusted, _truncated(metadata)),
+        ),
         metadata.complete,
     )
 

@@ -95,6 +95,7 @@ class Latency:
 
     Attributes:
         omitted: of the whole, how many groups are not in the report: rare commands.
+        lost: events of its family that were lost meanwhile.
     """
 
     metric: str
@@ -111,6 +112,7 @@ class Latency:
     modes: tuple[Mode, ...]
     outliers: Outliers | None
     omitted: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class Pattern:
             where that cannot be told.
         chain: the commands of a typical burst, in order.
         failing: commands of the chain that exit with the same nonzero code in (nearly) each burst, and the code.
+        lost: events of its family that were lost meanwhile.
     """
 
     kind: str
@@ -147,6 +150,7 @@ class Pattern:
     exit_codes: dict[str, int]
     sentence: str
     failing: dict[str, str] = field(default_factory=dict)
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -195,28 +199,60 @@ class OpenUse:
 
 @dataclass(frozen=True)
 class Workload:
-    """Who does what: per family, per way of grouping, the busiest first; `omitted` counts those left out."""
+    """Who does what: per family, per way of grouping, the busiest first.
+
+    Attributes:
+        omitted: how many are left out, by family and grouping; at least so many, where there are very many.
+        lost: events of each family that were lost, where some were.
+    """
 
     process: dict[str, tuple[ProcessUse, ...]] = field(default_factory=dict)
     block: dict[str, tuple[BlockUse, ...]] = field(default_factory=dict)
     open: dict[str, tuple[OpenUse, ...]] = field(default_factory=dict)
     omitted: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which raw events a finding rests on.
+
+    Attributes:
+        events: their names.
+        start_ns: of the first, from the start of the recording; null for that of what was looked at.
+        end_ns: likewise of the last.
+        fields: columns and the values that they have.
+        pids: of processes; null for all.
+        metric: a latency that is at least `low_ns` and at most `high_ns`.
+        failed: only what returned an error.
+    """
+
+    events: tuple[str, ...]
+    start_ns: int | None = None
+    end_ns: int | None = None
+    fields: tuple[tuple[str, str], ...] = ()
+    pids: tuple[int, ...] | None = None
+    metric: str | None = None
+    low_ns: int = 0
+    high_ns: int = 0
+    failed: bool = False
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something worth telling; `title` is one plain sentence."""
+    """Something worth telling; `title` is one plain sentence, `where` tells the events behind it."""
 
     rank: int
     kind: str
     title: str
     detail: str
     evidence: dict[str, int | float | str | None]
+    where: Where
 
 
 @dataclass(frozen=True)
 class TraceFacts:
-    """Which recording this is about."""
+    """Which recording this is about; `start_time` and `duration_ns` are of the part that was looked at."""
 
     path: str
     format: int

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from tracekit.errors import UsageError
 from tracekit.schema import EVENTS
 from tracekit.trace import Trace
+from tracekit.units import format_ns
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,30 @@ class Selection:
         """Boot-clock times of its start and its end."""
         start, end = self.start_ns or 0, trace.metadata.duration_ns if self.end_ns is None else self.end_ns
         return trace.start_ns + start, trace.start_ns + min(end, trace.metadata.duration_ns)
+
+    def check(self, trace: Trace) -> None:
+        """Whether there is such a stretch of time in the trace.
+
+        Raises:
+            UsageError: there is not.
+        """
+        length = format_ns(trace.metadata.duration_ns)
+        if self.start_ns is not None and self.start_ns >= trace.metadata.duration_ns:
+            raise UsageError(
+                f"--from {format_ns(self.start_ns)} is behind the end of the recording, which has {length}"
+            )
+        if self.start_ns is not None and self.end_ns is not None and self.end_ns <= self.start_ns:
+            raise UsageError(f"--to {format_ns(self.end_ns)} is not later than --from {format_ns(self.start_ns)}")
+
+    def notes(self) -> list[str]:
+        """What is looked at, in words; nothing where that is everything."""
+        parts = []
+        if self.start_ns is not None or self.end_ns is not None:
+            end = "its end" if self.end_ns is None else format_ns(self.end_ns)
+            parts.append(f"from {format_ns(self.start_ns or 0)} to {end}")
+        parts += [f"the command {self.comm}"] if self.comm is not None else []
+        parts += [f"of I/O the disk {self.disk}"] if self.disk is not None else []
+        return [f"this report is of a part of the recording: {', '.join(parts)}"] if parts else []
 
     def batches(self, trace: Trace, family: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of a family within the stretch of time, a piece at a time."""

@@ -35,6 +35,20 @@ COARSE_BINS = int(COARSE[-1]) + 1
 
 
 @dataclass(frozen=True)
+class Frame:
+    """The time that is looked at: its start and its length, and what times are counted from when they are told."""
+
+    start_ns: int
+    duration_ns: int
+    origin_ns: int
+
+    @property
+    def slot_ns(self) -> int:
+        """How long one of the `TIME_SLOTS` is."""
+        return self.duration_ns // TIME_SLOTS + 1
+
+
+@dataclass(frozen=True)
 class Sample:
     """Values of one metric and what is known of each.
 
@@ -166,22 +180,12 @@ class Spread:
 
     Args:
         metric: its name.
-        start_ns: of the time looked at.
-        duration_ns: likewise.
         groupings: what is told of all values is told from the first one, whose groups and the rest are all there is.
         fields: the attributes.
     """
 
-    def __init__(
-        self,
-        metric: str,
-        start_ns: int,
-        duration_ns: int,
-        groupings: tuple[Grouping, ...],
-        fields: Mapping[str, Field],
-    ) -> None:
-        self.metric, self.start_ns, self.duration_ns = metric, start_ns, duration_ns
-        self.groupings = groupings
+    def __init__(self, metric: str, frame: Frame, groupings: tuple[Grouping, ...], fields: Mapping[str, Field]) -> None:
+        self.metric, self.frame, self.groupings = metric, frame, groupings
         self.fields = {**fields, "time": Field(tuple(str(slot) for slot in range(TIME_SLOTS)))}
         self.values = [Histograms(len(grouping)) for grouping in groupings]
         self.shares = [
@@ -204,7 +208,7 @@ class Spread:
             return
         bins = bin_of(sample.values)
         coarse = COARSE[bins]
-        slot = (sample.start_ns - self.start_ns) // max(self.duration_ns // TIME_SLOTS + 1, 1)
+        slot = (sample.start_ns - self.frame.start_ns) // self.frame.slot_ns
         places = {name: codes.codes + 1 for name, codes in sample.attributes.items()}
         places["time"] = np.clip(slot, 0, TIME_SLOTS - 1) + 1
         self.greatest[0].add(np.zeros(len(bins), dtype=np.int64), sample)

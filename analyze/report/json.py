@@ -21,7 +21,12 @@ def to_dict(report: Report) -> dict[str, Any]:
     whole["quality"].pop("complete")
     for pattern in whole["patterns"]:
         pattern.pop("failing")
+    for finding in whole["findings"]:
+        finding.pop("where")
     for part in (whole["workload"], *whole["latency"]):
         if not part["omitted"]:
             del part["omitted"]
+    for part in (whole["workload"], *whole["latency"], *whole["patterns"]):
+        if not part["lost"]:
+            del part["lost"]
     return {"report_format": REPORT_FORMAT, **whole}

@@ -18,15 +18,14 @@ TITLES = {
     "open": ("Opens", "entry to return"),
     "process.lifetime": ("Process lifetimes", "start to exit"),
 }
-GROUPS = 6
 EPISODES = 3
 _BAR = 40
 #: Queues that add less than this part of the device's time are a line.
 _NEGLIGIBLE = 0.1
 
 
-def latency_sections(report: Report, width: int) -> list[Any]:
-    """All latencies, metric by metric; those that say little in a line."""
+def latency_sections(report: Report, width: int, top: int) -> list[Any]:
+    """All latencies, metric by metric; those that say little in a line; of groups the slowest."""
     whole = {one.metric: one for one in report.latency if not one.group}
     if not whole:
         return []
@@ -35,8 +34,15 @@ def latency_sections(report: Report, width: int) -> list[Any]:
         if index:
             lines.append(Text(""))
         lines += _short(one) if _says_little(one, whole) else _full(one, report, width)
-        lines += _groups([item for item in report.latency if item.metric == metric and item.group], one)
+        lines += lost_line(one.lost)
+        lines += _groups([item for item in report.latency if item.metric == metric and item.group], one, top)
     return lines
+
+
+def lost_line(lost: int) -> list[Any]:
+    """What stands below figures that miss events."""
+    events = f"{format_count(lost)} event{'s' if lost > 1 else ''}"
+    return [_indented(Text(f"(!) {events} lost meanwhile: these figures miss them", style="red"))] if lost else []
 
 
 def _says_little(one: Latency, whole: dict[str, Latency]) -> bool:
@@ -143,14 +149,14 @@ def _outlier_lines(out: Outliers, report: Report) -> list[str]:
     return [*lines, *more, *_because(out.sets_apart)]
 
 
-def _groups(groups: Sequence[Latency], whole: Latency) -> list[Any]:
+def _groups(groups: Sequence[Latency], whole: Latency, top: int) -> list[Any]:
     """A line for each group that was kept (of commands the busiest), the slowest first."""
     if not groups:
         return []
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for index, title in enumerate(("of these", "count", "p50", "p99", "max", "modes", "out")):
         table.add_column(title, justify="right" if index else "left", no_wrap=True)
-    shown = GROUPS if len(groups) > GROUPS + 1 else GROUPS + 1
+    shown = top if len(groups) + whole.omitted > top + 1 else top + 1
     for one in sorted(groups, key=lambda item: (-item.p99_ns, sorted(item.group.items())))[:shown]:
         table.add_row(*(Text(cell) for cell in _group_row(one)))
     rest = max(len(groups) - shown, 0) + whole.omitted

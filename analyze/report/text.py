@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tracekit.analyze.report.latency import latency_sections
+from tracekit.analyze.report.latency import latency_sections, lost_line
 from tracekit.analyze.results import BlockUse, OpenUse, Pattern, ProcessUse, Quality, Report
 from tracekit.text import printable
 from tracekit.units import format_bytes, format_count, format_ns, format_share
@@ -18,12 +18,13 @@ from tracekit.units import format_bytes, format_count, format_ns, format_share
 TOP = 5
 
 
-def to_text(report: Report, width: int = 80, color: bool = False) -> str:
+def to_text(report: Report, width: int = 80, color: bool = False, top: int = TOP) -> str:
     """The report in lines of at most `width` characters.
 
     Args:
         width: at least 60.
         color: with the escape sequences of a terminal.
+        top: how long a list may be before the rest is only counted.
     """
     out = io.StringIO()
     console = Console(
@@ -36,10 +37,15 @@ def to_text(report: Report, width: int = 80, color: bool = False) -> str:
         emoji=False,
         soft_wrap=False,
     )
-    for part in (_head(report), _quality(report.quality, report), _findings(report)):
-        for line in part:
-            console.print(line)
-    for section in (latency_sections(report, max(width, 60)), _patterns(report), _workload(report, max(width, 60))):
+    width = max(width, 60)
+    for section in (
+        _head(report),
+        _quality(report.quality, report, top),
+        _findings(report),
+        latency_sections(report, width, top),
+        _patterns(report),
+        _workload(report, width, top),
+    ):
         for line in section:
             console.print(line)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
@@ -61,7 +67,7 @@ def _head(report: Report) -> list[Any]:
 # --- quality and findings --------------------------------------------------------------------------------------
 
 
-def _quality(quality: Quality, report: Report) -> list[Any]:
+def _quality(quality: Quality, report: Report, top: int) -> list[Any]:
     if not quality.whole:
         lines: list[Any] = [Text(f"QUALITY: {_gaps(quality, sum(report.trace.events.values()))}", style="bold red")]
     elif quality.unmatched_issues or quality.unmatched_completions:
@@ -70,7 +76,7 @@ def _quality(quality: Quality, report: Report) -> list[Any]:
         lines = [Text("Quality: complete; whether events were lost is unknown", style="yellow")]
     else:
         lines = [Text("Quality: complete, nothing lost", style="green")]
-    lines += [_indented(Text(f"- {text}"), 2) for text in _lost_lines(quality, report)]
+    lines += [_indented(Text(f"- {text}"), 2) for text in _lost_lines(quality, report, top)]
     unpaired = [
         (quality.unmatched_issues, "I/O issued, completion never seen"),
         (quality.unmatched_completions, "I/O completed, issue never seen"),
@@ -92,12 +98,12 @@ def _gaps(quality: Quality, recorded: int) -> str:
     return ", ".join(parts)
 
 
-def _lost_lines(quality: Quality, report: Report) -> list[str]:
+def _lost_lines(quality: Quality, report: Report, top: int) -> list[str]:
     lines = []
-    for window in quality.lost_windows[:TOP]:
+    for window in quality.lost_windows[:top]:
         start, end = (format_ns(at - report.trace.start_ns) for at in (window.start_ns, window.end_ns))
         lines.append(f"{format_count(window.lost)} {printable(window.family)} events lost from {start} to {end}")
-    rest = len(quality.lost_windows) - TOP
+    rest = len(quality.lost_windows) - top
     return [*lines, f"and {rest} more such windows"] if rest > 0 else lines
 
 
@@ -158,7 +164,7 @@ def _pattern(pattern: Pattern, report: Report) -> list[Any]:
     for name, text in rows:
         if text:
             table.add_row(name, Text(text))
-    return [Text(f"{pattern.event}, {where}", style="bold"), _indented(table, 2)]
+    return [Text(f"{pattern.event}, {where}", style="bold"), _indented(table, 2), *lost_line(pattern.lost)]
 
 
 def _chain(chain: Sequence[str]) -> str:
@@ -174,7 +180,7 @@ def _status(code: str) -> str:
 # --- who does what ---------------------------------------------------------------------------------------------
 
 
-def _workload(report: Report, width: int) -> list[Any]:
+def _workload(report: Report, width: int, top: int) -> list[Any]:
     name_width = min(max(width - 48, 14), 40)
     used, omitted = report.workload, report.workload.omitted
     lines: list[Any] = []
@@ -184,18 +190,19 @@ def _workload(report: Report, width: int) -> list[Any]:
             uses = getattr(used, family).get(name, ())
             rows = [(printable(use.name, name_width), *cells(use)) for use in uses]
             heading = f"{_PLURALS[family]} by {key}"
-            lines += _top((heading, *titles), rows, omitted.get(f"{family}.{name}", 0), name_width)
+            lines += _top((heading, *titles), rows, omitted.get(f"{family}.{name}", 0), name_width, top)
+            lines += lost_line(report.workload.lost.get(family, 0)) if rows else []
     return [*_heading("WHO DOES WHAT"), *lines[1:]] if lines else []
 
 
-def _top(titles: Sequence[str], rows: Sequence[Sequence[str]], omitted: int, name_width: int) -> list[Any]:
+def _top(titles: Sequence[str], rows: Sequence[Sequence[str]], omitted: int, name_width: int, top: int) -> list[Any]:
     if not rows:
         return []
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index, title in enumerate(titles):
         justify: Literal["left", "right"] = "right" if index else "left"
         table.add_column(title, justify=justify, no_wrap=True, min_width=None if index else min(name_width, 24))
-    shown = TOP if len(rows) + omitted > TOP + 1 else TOP + 1
+    shown = top if len(rows) + omitted > top + 1 else top + 1
     for row in rows[:shown]:
         table.add_row(*(Text(cell) for cell in row))
     rest = len(rows) + omitted - shown

@@ -94,7 +94,7 @@ def test_commands_that_are_left_out_are_counted(tmp_path):
     result = report(builder, tmp_path)
     groups = [one for one in result.latency if one.metric == "open" and one.group]
     assert next(one for one in result.latency if not one.group).omitted == 20 - len(groups)
-    assert f"and {20 - 6} more" in to_text(result)
+    assert f"and {20 - 5} more" in to_text(result)
 
 
 def test_processes_without_ids_are_not_one(tmp_path):

@@ -4,11 +4,20 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from tracekit.errors import UsageError
+from tracekit.units import parse_duration
+
+if TYPE_CHECKING:
+    from tracekit.analyze import Report, Selection
+    from tracekit.trace import Trace
+
 INCOMPLETE = 3
 DEFAULT_WIDTH = 80
+DEFAULT_TOP, DEFAULT_EVENTS = 5, 1000
 
 
 @click.command()
@@ -16,18 +25,43 @@ DEFAULT_WIDTH = 80
 @click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
+@click.option("--from", "start", metavar="TIME", help="Look at what happens from this time on: 90s, 10m into TRACE.")
+@click.option("--to", "end", metavar="TIME", help="Look at what happens before this time.")
+@click.option("--comm", metavar="COMMAND", help="Look at this command only: its processes, opens, and I/O.")
+@click.option("--disk", metavar="DISK", help="Of I/O, look at this disk only.")
+@click.option(
+    "--top",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help=f"Lines of each list (default {DEFAULT_TOP}); with --finding, events (default {DEFAULT_EVENTS:,}).",
+)
+@click.option("--finding", metavar="N", type=click.IntRange(min=1), help="Print the raw events behind this finding.")
 @click.option("--strict", is_flag=True, help="End with exit code 3 if TRACE is incomplete or has lost events.")
-def report(trace: Path, style: str, strict: bool) -> int:
+def report(  # noqa: PLR0913 - an argument for each option
+    trace: Path,
+    style: str,
+    start: str | None,
+    end: str | None,
+    comm: str | None,
+    disk: str | None,
+    top: int | None,
+    finding: int | None,
+    strict: bool,
+) -> int:
     """Say what TRACE shows: findings, latencies, bursts, and who does what; its own gaps first.
 
-    TRACE is trace.parquet unless you name another.
+    TRACE is trace.parquet unless you name another. Times count from the start of the recording.
     """
     # Imported when needed: `tracekit --help` does not wait for numpy.
-    from tracekit.analyze import analyze
+    from tracekit.analyze import Selection, analyze
     from tracekit.trace import open_trace
 
-    result = analyze(open_trace(trace))
-    if style == "json":
+    opened = open_trace(trace)
+    selection = Selection(_offset(start), _offset(end), comm, disk)
+    result = analyze(opened, selection)
+    if finding is not None:
+        _print_events(opened, selection, result, finding, top or DEFAULT_EVENTS)
+    elif style == "json":
         from tracekit.analyze.report.json import to_json
 
         click.echo(to_json(result))
@@ -37,5 +71,33 @@ def report(trace: Path, style: str, strict: bool) -> int:
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns if terminal else DEFAULT_WIDTH
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        click.echo(to_text(result, width=width, color=terminal and not plain))
+        click.echo(to_text(result, width=width, color=terminal and not plain, top=top or DEFAULT_TOP))
     return INCOMPLETE if strict and not result.quality.whole else 0
+
+
+def _offset(text: str | None) -> int | None:
+    """Nanoseconds into the recording; `0` is its start."""
+    return None if text is None else 0 if text.strip() == "0" else parse_duration(text)
+
+
+def _print_events(trace: "Trace", selection: "Selection", result: "Report", number: int, most: int) -> None:
+    """The events of a finding, one a line, and on stderr how many were left out."""
+    from tracekit.analyze import raw_events
+    from tracekit.analyze.report.events import event_lines
+
+    if number > len(result.findings):
+        raise UsageError(f"there is no finding {number}: the report has {len(result.findings)}")
+    chosen = result.findings[number - 1]
+    batches = raw_events(trace, selection, chosen.where)
+    left = most
+    for rows in batches:
+        for line in event_lines([rows[:left]], trace.start_ns):
+            click.echo(line)
+        left -= min(left, len(rows))
+        if not left:
+            more = len(rows) - min(len(rows), most) + sum(len(rest) for rest in batches)
+            break
+    else:
+        more = 0
+    if more:
+        click.echo(f"and {more:,} more: --top {most + more} shows all", err=True)
