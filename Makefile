@@ -5,6 +5,7 @@
 #   make lint            the first three of these
 #   make bench-capture   what recording costs, beside perf and bpftrace: about eight minutes; benchmarks/README.md
 #   make bench-hour      record a mixed load for an hour, and watch the recorder
+#   make bench-analyze   how fast a report is, beside a bare scan, DuckDB and pandas: about fifteen minutes
 #   make bench-truth     how often the analyzer is right, on traces with known truth: about ten minutes
 #   make stress          kill a hundred recorders under load, and see what comes back: about ten minutes
 #   make setup           only install
@@ -18,7 +19,7 @@ BENCH_OPTIONS ?=
 STRESS_OPTIONS ?=
 
 .NOTPARALLEL:
-.PHONY: demo test lint bench-capture bench-hour bench-truth stress setup setup-test system system-test system-bench clean
+.PHONY: demo test lint bench-capture bench-hour bench-analyze bench-truth stress setup setup-test system system-test system-bench clean
 
 # Who may not install packages may still read a report.
 demo:
@@ -35,6 +36,7 @@ lint: setup-test
 	$(BIN)/mypy
 	$(BIN)/mypy demo/workload.py sample_traces/make.py
 	$(BIN)/mypy benchmarks/capture.py benchmarks/hour.py benchmarks/truth.py
+	$(BIN)/mypy benchmarks/analyze.py benchmarks/analyze_peers.py
 	$(BIN)/mypy tests/stress/kill_recorder.py
 	$(BIN)/lint-imports --no-logo
 
@@ -44,6 +46,9 @@ bench-capture: setup system-bench
 
 bench-hour: setup system-bench
 	@$(if $(filter-out 0,$(shell id -u)),sudo) $(BIN)/python benchmarks/hour.py $(BENCH_OPTIONS)
+
+bench-analyze: setup-test
+	@$(BIN)/python benchmarks/analyze.py $(BENCH_OPTIONS)
 
 bench-truth: .venv/.installed-to-report
 	@$(BIN)/python benchmarks/truth.py $(BENCH_OPTIONS)

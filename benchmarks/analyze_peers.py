@@ -2,6 +2,8 @@
 
 import sys
 
+import click
+import numpy as np
 import pyarrow.parquet as pq
 
 #: The columns that a report uses, by family.
@@ -20,7 +22,7 @@ _PERCENTILES = (0.5, 0.9, 0.99, 0.999)
 def scan(trace: str) -> None:
     """Read the columns that a report uses, of all rows, as pyarrow does it by itself."""
     used = sorted({name for columns in _USED.values() for name in columns})
-    print(sum(len(batch) for batch in pq.ParquetFile(trace).iter_batches(columns=used)))
+    click.echo(sum(len(batch) for batch in pq.ParquetFile(trace).iter_batches(columns=used)))
 
 
 def families(trace: str) -> None:
@@ -30,7 +32,7 @@ def families(trace: str) -> None:
         statistics = file.metadata.row_group(group).column(1).statistics
         family = "open" if statistics.min == "open" else "block" if statistics.min.startswith("block") else "process"
         rows += file.read_row_group(group, columns=list(_USED[family])).num_rows
-    print(rows)
+    click.echo(rows)
 
 
 def duckdb(trace: str) -> None:
@@ -51,7 +53,7 @@ def duckdb(trace: str) -> None:
         "where event = 'exit') group by all",
     )
     for query in queries:
-        print(db.sql(query).fetchall())
+        click.echo(db.execute(query).fetchall())
 
 
 def pandas(trace: str) -> None:
@@ -76,7 +78,7 @@ def pandas(trace: str) -> None:
         (exits, ["comm"], "ns"),
     ):
         groups = part.groupby(by, observed=True)[column]
-        print(groups.agg(["count", "min", "max", "mean"]), groups.quantile(list(_PERCENTILES)))
+        click.echo((groups.agg(["count", "min", "max", "mean"]), groups.quantile(np.array(_PERCENTILES))))
 
 
 if __name__ == "__main__":

@@ -45,16 +45,15 @@ def write_large(path: Path, events: int, seed: int = 1) -> int:
 
 
 def _pieces(count: int, span_ns: int) -> Iterator[tuple[int, int, int]]:
-    """Stretches of time and how many things begin in each; the last fifth of a second of each belongs to what is under
-    way then, so that the pieces are in time order."""
+    """Stretches of time and how many things begin in each.
+
+    The last fifth of a second of each is left to what is under way then, so that one piece ends before the next.
+    """
     pieces = max(-(-count // _PIECE), 1)
-    edges = np.linspace(0, span_ns, pieces + 1).astype(np.int64)
-    for number, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-        yield (
-            int(begin),
-            int(max(end - SECOND_NS // 5, begin + 1)),
-            count * (number + 1) // pieces - count * number // pieces,
-        )
+    edges = np.linspace(0, span_ns, pieces + 1).astype(np.int64).tolist()
+    counts = np.diff(np.arange(pieces + 1) * count // pieces).tolist()
+    for begin, end, part in zip(edges[:-1], edges[1:], counts, strict=True):
+        yield begin, max(end - SECOND_NS // 5, begin + 1), part
 
 
 def _table(family: str, columns: Mapping[str, Any], count: int) -> pa.Table:
@@ -131,16 +130,9 @@ def _processes(at_ns: Ints, chance: Chance) -> list[Columns]:
     who: Columns = {"pid": pid, "tid": pid, "ppid": 50, "uid": 0, "cgroup": "/build"}
     comm = _one_of(chance, count, "sh", "cc1", "as", "ld")
     life_ns = chance.gamma(3, 3_000_000, count).astype(np.int64) + 1_000_000
+    end: Columns = {"event": "exit", "ts_ns": at_ns + life_ns, "start_ns": at_ns, "exit_code": 0, "exit_signal": 0}
     return [
         who | {"event": "fork", "ts_ns": at_ns, "comm": "make"},
         who | {"event": "exec", "ts_ns": at_ns + 200_000, "comm": comm, "path": "/usr/bin/cc"},
-        who
-        | {
-            "event": "exit",
-            "ts_ns": at_ns + life_ns,
-            "comm": comm,
-            "start_ns": at_ns,
-            "exit_code": 0,
-            "exit_signal": 0,
-        },
+        who | end | {"comm": comm},
     ]
