@@ -1,5 +1,6 @@
 """From a trace to a report: read, pair, measure, look for rhythms, tell."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import numpy as np
@@ -14,6 +15,7 @@ from tracekit.analyze.patterns import Train, event_patterns, process_patterns, w
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.quality import quality
 from tracekit.analyze.results import Latency, Pattern, Report, TraceFacts
+from tracekit.analyze.rhythm import Times
 from tracekit.analyze.workload import workload
 from tracekit.trace import Trace
 from tracekit.units import SECOND_NS
@@ -160,18 +162,22 @@ def _or_null(value: np.int64) -> int | None:
 
 
 def _patterns(events: Events, facts: TraceFacts) -> tuple[Pattern, ...]:
-    blocks, opens = events.blocks, events.opens
     start_ns, end_ns = facts.start_ns, facts.start_ns + facts.duration_ns
     found = process_patterns(events.lives, start_ns, end_ns)
+    for train, groups in _trains(events):
+        found += without_echoes(found, event_patterns(train, groups, start_ns, end_ns))
+    return tuple(sorted(found, key=lambda p: (p.event != "exec", -p.events, p.start_ns, sorted(p.scope.items()))))
+
+
+def _trains(events: Events) -> Iterator[tuple[Train, dict[str, Codes]]]:
+    """Events other than process starts, and by what they are grouped, the more telling first."""
+    blocks, opens = events.blocks, events.opens
     nothing = np.zeros(0, dtype=np.int64)
     submitted = np.where(blocks.start_ns != NULL, blocks.start_ns, blocks.first_issue_ns)
     rows = np.flatnonzero(submitted != NULL)
     rows = rows[np.argsort(submitted[rows], kind="stable")]
-    trains = (
-        (Train("block_start", submitted[rows], blocks.comm[rows], nothing, blocks.failed[rows]), blocks.comm[rows]),
-        (Train("open", opens.ts_ns, opens.comm, nothing, opens.failed), opens.comm),
-    )
-    for train, comm in trains:
-        more = event_patterns(train, {"comm": comm}, start_ns, end_ns)
-        found += without_echoes(found, more)
-    return tuple(sorted(found, key=lambda p: (p.event != "exec", -p.events, p.start_ns, sorted(p.scope.items()))))
+    comm = blocks.comm[rows]
+    train = Train("block_start", Times.of(submitted[rows]), comm, nothing, blocks.failed[rows])
+    yield train, {"comm": comm, "disk": blocks.disk[rows]}
+    train = Train("open", Times.of(opens.ts_ns), opens.comm, nothing, opens.failed)
+    yield train, {"comm": opens.comm, "path": opens.path}

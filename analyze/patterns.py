@@ -8,7 +8,7 @@ import numpy as np
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, combine
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern
-from tracekit.analyze.rhythm import MIN_CYCLES, Rhythm, find_rhythm
+from tracekit.analyze.rhythm import MIN_CYCLES, Rhythm, Times, find_rhythm
 from tracekit.analyze.sentences import Endings, say
 
 MAX_ANCESTORS = 8
@@ -46,7 +46,7 @@ class Train:
     """
 
     event: str
-    times_ns: Ints
+    times: Times
     label: Codes
     life: Ints
     failed: Bools
@@ -83,14 +83,14 @@ def process_patterns(lives: Lives, start_ns: int, end_ns: int) -> tuple[Pattern,
     rows = np.flatnonzero(lives.start_ns != NULL)
     rows = rows[np.argsort(lives.start_ns[rows], kind="stable")]
     failed = lives.exec_ns[rows] == NULL
-    train = Train("exec", lives.start_ns[rows], _labels(lives)[rows], rows, failed)
+    train = Train("exec", Times.of(lives.start_ns[rows]), _labels(lives)[rows], rows, failed)
     families = _families(train, list(_process_groups(train, lives)), start_ns, end_ns)
     return tuple(_process_pattern(train, family, lives) for family in families)
 
 
 def event_patterns(train: Train, groups: dict[str, Codes], start_ns: int, end_ns: int) -> tuple[Pattern, ...]:
     """Rhythms in other events, as a whole and by each of `groups`."""
-    found = [_Group({"all": train.event}, 9, np.arange(len(train.times_ns)))]
+    found = [_Group({"all": train.event}, 9, np.arange(len(train.times)))]
     for rank, (name, codes) in enumerate(groups.items(), 1):
         found.extend(_by_code(name, codes, rank))
     chosen = [_best(family) for family in _families(train, found, start_ns, end_ns)]
@@ -182,15 +182,15 @@ def _families(train: Train, groups: list[_Group], start_ns: int, end_ns: int) ->
     """The groups that show a rhythm, those together that show the same one, the one that has most of it first."""
     found = []
     for group in groups:
-        times = train.times_ns[group.rows]
-        if len(times) < MIN_CYCLES or times[-1] - times[0] < MIN_SPAN * (end_ns - start_ns):
+        times = train.times[group.rows]
+        if len(times) < MIN_CYCLES or times.span_ns() < MIN_SPAN * (end_ns - start_ns):
             continue
         rhythm = find_rhythm(times, start_ns, end_ns)
-        if rhythm is not None and times[rhythm.last[-1]] - times[rhythm.first[0]] >= MIN_SPAN * (end_ns - start_ns):
+        if rhythm is not None and times[rhythm.members()].span_ns() >= MIN_SPAN * (end_ns - start_ns):
             found.append(_Candidate(group, rhythm, group.rows[rhythm.members()]))
     found.sort(key=lambda one: (-len(one.members), one.group.rank, len(one.group.rows)))
     families: list[list[_Candidate]] = []
-    inside = np.zeros(len(train.times_ns), dtype=np.bool_)
+    inside = np.zeros(len(train.times), dtype=np.bool_)
     while found:
         inside[found[0].members] = True
         same = [bool(inside[one.members].sum() >= OVERLAP * len(one.members)) for one in found]
@@ -306,8 +306,8 @@ def _pattern(
     *,
     direct: bool = True,
 ) -> Pattern:
-    rhythm, times = one.rhythm, train.times_ns[one.group.rows]
-    start_ns, end_ns = int(times[rhythm.first[0]]), int(times[rhythm.last[-1]])
+    rhythm, times = one.rhythm, train.times[one.group.rows]
+    start_ns, end_ns = int(times.begin_ns[rhythm.first[0]]), int(times.end_ns[rhythm.last[-1]])
     typical = _typical(one)
     kind = "bursts" if rhythm.burst_size > 1 else "periodic"
     chain = tuple(train.label.name(int(code)) or "?" for code in train.label.codes[typical[:MAX_CHAIN]])
@@ -325,7 +325,7 @@ def _pattern(
         rate_per_second=round(rhythm.burst_size * 1e9 / rhythm.period_ns, 3),
         jitter=rhythm.jitter,
         events=rhythm.events,
-        share=round(rhythm.events / len(train.times_ns), 4),
+        share=round(rhythm.events / train.times.events, 4),
         clock=rhythm.clock,
         chain=chain,
         exit_codes=exit_codes or {},
@@ -340,8 +340,7 @@ def _pattern(
 def _typical(one: _Candidate) -> Ints:
     """The events of the first whole burst of the usual size."""
     rhythm = one.rhythm
-    size = rhythm.last - rhythm.first + 1
-    distance = np.abs(size - rhythm.burst_size) + np.where(rhythm.whole, 0, len(one.group.rows))
+    distance = np.abs(rhythm.size - rhythm.burst_size) + np.where(rhythm.whole, 0, len(one.group.rows))
     burst = int(np.argmin(distance))
     return one.group.rows[rhythm.first[burst] : rhythm.last[burst] + 1]
 
