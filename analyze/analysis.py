@@ -166,7 +166,11 @@ def _patterns(events: Events, facts: TraceFacts) -> tuple[Pattern, ...]:
     found = process_patterns(events.lives, start_ns, end_ns)
     for train, groups in _trains(events):
         found += without_echoes(found, event_patterns(train, groups, start_ns, end_ns))
-    return tuple(sorted(found, key=lambda p: (p.event != "exec", -p.events, p.start_ns, sorted(p.scope.items()))))
+
+    def order(one: Pattern) -> tuple[bool, bool, int, int, list[tuple[str, str]]]:
+        return one.kind == "steady", one.event != "exec", -one.events, one.start_ns, sorted(one.scope.items())
+
+    return tuple(sorted(found, key=order))
 
 
 def _trains(events: Events) -> Iterator[tuple[Train, dict[str, Codes]]]:

@@ -8,8 +8,9 @@ import numpy as np
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, combine
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern
-from tracekit.analyze.rhythm import MIN_CYCLES, Rhythm, Times, find_rhythm
-from tracekit.analyze.sentences import Endings, say
+from tracekit.analyze.rhythm import MIN_CYCLES, Rhythm, Times, find_rhythm, robust_deviation
+from tracekit.analyze.sentences import Endings, say, say_steady
+from tracekit.analyze.steady import is_steady
 
 MAX_ANCESTORS = 8
 MAX_GROUPS = 200
@@ -20,11 +21,18 @@ MIN_SPAN = 0.25
 COVERAGE = 0.7
 #: ... and rhythms are the same if they share so many.
 OVERLAP = 0.5
-_SAME_PERIOD = 0.05
+#: A group of which a rhythm tells more than this part less is not as good, however telling it is otherwise.
+PURE = 0.05
+_SAME_PERIOD = 0.02
 #: Who starts a pattern's processes may take the place of a better group that is purer by no more than this ...
 PURER = 0.2
 #: ... and a command fails in nearly each round from this part of them on.
 NEARLY_EACH = 0.8
+#: A steady rate is told of groups that have so many of all events of their kind, for so much of the recording, and of
+#: which no more than so much is in a rhythm.
+STEADY_SHARE, STEADY_SPAN, STEADY_IN_RHYTHM = 0.2, 0.5, 0.2
+#: A more telling group with so much of a steady stream is told instead.
+STEADY_MOST = 0.9
 #: Single opens and I/Os at equal distances below this are somebody who waits for nothing else, not a rhythm.
 TRIVIAL_NS = 5_000_000
 #: Whose exit with 1 is an answer, no failure.
@@ -77,6 +85,13 @@ class _Candidate:
     def purity(self) -> float:
         return len(self.members) / len(self.group.rows)
 
+    @property
+    def told(self) -> float:
+        """The part of the group that the rhythm accounts for, less by how much it varies."""
+        rhythm = self.rhythm
+        usual = int(np.minimum(rhythm.size, rhythm.burst_size).sum()) / rhythm.events
+        return self.purity * usual - rhythm.variation
+
 
 def process_patterns(lives: Lives, start_ns: int, end_ns: int) -> tuple[Pattern, ...]:
     """Rhythms in process starts: the first exec of each process, or the failed exec of one that never succeeds."""
@@ -84,8 +99,10 @@ def process_patterns(lives: Lives, start_ns: int, end_ns: int) -> tuple[Pattern,
     rows = rows[np.argsort(lives.start_ns[rows], kind="stable")]
     failed = lives.exec_ns[rows] == NULL
     train = Train("exec", Times.of(lives.start_ns[rows]), _labels(lives)[rows], rows, failed)
-    families = _families(train, list(_process_groups(train, lives)), start_ns, end_ns)
-    return tuple(_process_pattern(train, family, lives) for family in families)
+    groups = list(_process_groups(train, lives))
+    families = _families(train, groups, start_ns, end_ns)
+    steady = _steady(train, groups, [family[0] for family in families], end_ns - start_ns)
+    return (*(_process_pattern(train, family, lives) for family in families), *steady)
 
 
 def event_patterns(train: Train, groups: dict[str, Codes], start_ns: int, end_ns: int) -> tuple[Pattern, ...]:
@@ -94,7 +111,8 @@ def event_patterns(train: Train, groups: dict[str, Codes], start_ns: int, end_ns
     for rank, (name, codes) in enumerate(groups.items(), 1):
         found.extend(_by_code(name, codes, rank))
     chosen = [_best(family) for family in _families(train, found, start_ns, end_ns)]
-    return tuple(_pattern(train, one) for one in chosen if not _is_trivial(one.rhythm))
+    chosen = [one for one in chosen if not _is_trivial(one.rhythm)]
+    return (*(_pattern(train, one) for one in chosen), *_steady(train, found, chosen, end_ns - start_ns))
 
 
 def _is_trivial(rhythm: Rhythm) -> bool:
@@ -108,6 +126,8 @@ def without_echoes(patterns: tuple[Pattern, ...], others: tuple[Pattern, ...]) -
 
 def _echoes(pattern: Pattern, other: Pattern) -> bool:
     together = min(pattern.end_ns, other.end_ns) - max(pattern.start_ns, other.start_ns)
+    if "steady" in (pattern.kind, other.kind):
+        return False
     alike = abs(pattern.period_ns - other.period_ns) <= _SAME_PERIOD * pattern.period_ns
     return alike and together >= OVERLAP * (other.end_ns - other.start_ns)
 
@@ -190,23 +210,51 @@ def _families(train: Train, groups: list[_Group], start_ns: int, end_ns: int) ->
             found.append(_Candidate(group, rhythm, group.rows[rhythm.members()]))
     found.sort(key=lambda one: (-len(one.members), one.group.rank, len(one.group.rows)))
     families: list[list[_Candidate]] = []
-    inside = np.zeros(len(train.times), dtype=np.bool_)
     while found:
-        inside[found[0].members] = True
-        same = [bool(inside[one.members].sum() >= OVERLAP * len(one.members)) for one in found]
-        inside[found[0].members] = False
+        inside = _inside(train, found[0].members)
+        same = [bool(inside[one.members].mean() >= OVERLAP) for one in found]
         families.append([one for one, its in zip(found, same, strict=True) if its])
         found = [one for one, its in zip(found, same, strict=True) if not its]
     return families
 
 
+def _inside(train: Train, rows: Ints) -> Bools:
+    inside = np.zeros(len(train.times), dtype=np.bool_)
+    inside[rows] = True
+    return inside
+
+
+def _steady(train: Train, groups: list[_Group], rhythms: list[_Candidate], duration_ns: int) -> list[Pattern]:
+    """The groups with a steady rate: the largest, or a more telling one that is nearly all of it, but no parts."""
+    told = _inside(train, np.concatenate([np.zeros(0, dtype=np.int64), *(one.members for one in rhythms)]))
+    found = [group for group in groups if len(group.rows) >= max(STEADY_SHARE * len(train.times), MIN_CYCLES)]
+    found.sort(key=lambda group: (-len(group.rows), group.rank, group.distance))
+    patterns = []
+    while found:
+        largest = found.pop(0)
+        if told[largest.rows].mean() > STEADY_IN_RHYTHM or not _goes_on(train.times[largest.rows], duration_ns):
+            continue
+        inside = _inside(train, largest.rows)
+        parts = [group for group in found if inside[group.rows].mean() >= OVERLAP]
+        best = [group for group in parts if len(group.rows) >= STEADY_MOST * len(largest.rows)]
+        patterns.append(_steady_pattern(train, min((largest, *best), key=lambda group: (group.rank, group.distance))))
+        found = [group for group in found if inside[group.rows].mean() < OVERLAP]
+    return patterns
+
+
+def _goes_on(times: Times, duration_ns: int) -> bool:
+    return times.span_ns() >= STEADY_SPAN * duration_ns and is_steady(times)
+
+
 def _best(family: list[_Candidate]) -> _Candidate:
-    """The purest that holds nearly all of the rhythm."""
-    return min((one for one in family if len(one.members) >= COVERAGE * len(family[0].members)), key=_order)
+    """Of those that hold nearly all of the rhythm, and of which it tells nearly the most, the most telling group."""
+    large = [one for one in family if len(one.members) >= COVERAGE * len(family[0].members)]
+    most = max(one.told for one in large)
+    return min((one for one in large if one.told >= most - PURE), key=_order)
 
 
-def _order(one: _Candidate) -> tuple[float, int, int, float]:
-    return -round(one.purity, 1), one.group.rank, len(one.group.rows), one.group.distance
+def _order(one: _Candidate) -> tuple[int, int, float]:
+    return one.group.rank, len(one.group.rows), one.group.distance
 
 
 def _started_by(train: Train, family: list[_Candidate], lives: Lives) -> tuple[_Candidate, bool]:
@@ -294,7 +342,20 @@ def _is_all_that_is_started(first: str, pattern: Pattern, lives: Lives) -> bool:
 
 def _process_pattern(train: Train, family: list[_Candidate], lives: Lives) -> Pattern:
     one, direct = _started_by(train, family, lives)
-    return _pattern(train, one, *_exits(train, one, lives), direct=direct)
+    pattern = _pattern(train, one, *_exits(train, one, lives), direct=direct)
+    return replace(pattern, lifetimes=_lifetimes(train, one, lives, pattern.chain))
+
+
+def _lifetimes(train: Train, one: _Candidate, lives: Lives, chain: tuple[str, ...]) -> dict[str, int]:
+    """How long each command of a chain lives, in nanoseconds; the median of those of which it is known."""
+    life, label = train.life[one.members], train.label[one.members]
+    known = lives.lifetime_ns[life] != NULL
+    found = {}
+    for name in dict.fromkeys(chain):
+        lifetimes = lives.lifetime_ns[life[known & label.is_in(name)]]
+        if len(lifetimes):
+            found[name] = int(np.median(lifetimes))
+    return found
 
 
 def _pattern(
@@ -335,6 +396,33 @@ def _pattern(
         else {},
     )
     return replace(pattern, sentence=say(pattern, endings or Endings(), direct=direct))
+
+
+def _steady_pattern(train: Train, group: _Group) -> Pattern:
+    """Of a steady stream the period is the mean distance between its events, each of which is a cycle."""
+    times = train.times[group.rows]
+    period = times.span_ns() / max(times.events - 1, 1)
+    pattern = Pattern(
+        kind="steady",
+        event=train.event,
+        scope=group.scope,
+        start_ns=int(times.begin_ns[0]),
+        end_ns=int(times.end_ns[-1]),
+        cycles=times.events,
+        period_ns=round(period),
+        pause_ns=round(period),
+        burst_size=1,
+        burst_duration_ns=0,
+        rate_per_second=round(1e9 / period, 3),
+        jitter=round(robust_deviation(times.gaps.astype(np.float64)) / period, 6),
+        events=times.events,
+        share=round(times.events / train.times.events, 4),
+        clock=None,
+        chain=(),
+        exit_codes={},
+        sentence="",
+    )
+    return replace(pattern, sentence=say_steady(pattern))
 
 
 def _typical(one: _Candidate) -> Ints:
