@@ -8,7 +8,7 @@ import numpy as np
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, combine
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern
-from tracekit.analyze.rhythm import MIN_CYCLES, Rhythm, Times, find_rhythm, robust_deviation
+from tracekit.analyze.rhythm import MIN_CYCLES, MOST_MISSED_IN_A_ROW, Rhythm, Times, find_rhythm, robust_deviation
 from tracekit.analyze.sentences import Endings, say, say_steady
 from tracekit.analyze.steady import is_steady
 
@@ -21,6 +21,9 @@ MIN_SPAN = 0.25
 COVERAGE = 0.7
 #: ... and rhythms are the same if they share so many.
 OVERLAP = 0.5
+#: ... and if the bursts of one follow those of the other at a distance that varies by no more of the period: bursts
+#: that meet by chance do so at any distance.
+IN_STEP = 0.1
 #: A group of which a rhythm tells more than this part less is not as good, however telling it is otherwise.
 PURE = 0.05
 _SAME_PERIOD = 0.02
@@ -30,9 +33,9 @@ PURER = 0.2
 NEARLY_EACH = 0.8
 #: A steady rate is told of groups that have so many of all events of their kind, for so much of the recording, and of
 #: which no more than so much is in a rhythm.
-STEADY_SHARE, STEADY_SPAN, STEADY_IN_RHYTHM = 0.2, 0.5, 0.2
+STEADY_SHARE, STEADY_SPAN, STEADY_IN_RHYTHM = 0.2, 0.5, 0.05
 #: A more telling group with so much of a steady stream is told instead.
-STEADY_MOST = 0.9
+NEARLY_ALL = 0.9
 #: Single opens and I/Os at equal distances below this are somebody who waits for nothing else, not a rhythm.
 TRIVIAL_NS = 5_000_000
 #: Whose exit with 1 is an answer, no failure.
@@ -199,7 +202,7 @@ def _parts(keys: Ints) -> Iterator[Ints]:
 
 
 def _families(train: Train, groups: list[_Group], start_ns: int, end_ns: int) -> list[list[_Candidate]]:
-    """The groups that show a rhythm, those together that show the same one, the one that has most of it first."""
+    """The groups that show a rhythm, those together that show the same one, the one that tells most first."""
     found = []
     for group in groups:
         times = train.times[group.rows]
@@ -208,14 +211,32 @@ def _families(train: Train, groups: list[_Group], start_ns: int, end_ns: int) ->
         rhythm = find_rhythm(times, start_ns, end_ns)
         if rhythm is not None and times[rhythm.members()].span_ns() >= MIN_SPAN * (end_ns - start_ns):
             found.append(_Candidate(group, rhythm, group.rows[rhythm.members()]))
-    found.sort(key=lambda one: (-len(one.members), one.group.rank, len(one.group.rows)))
+    found.sort(key=lambda one: (-len(one.members) * max(one.told, 0), one.group.rank, len(one.group.rows)))
     families: list[list[_Candidate]] = []
     while found:
         inside = _inside(train, found[0].members)
-        same = [bool(inside[one.members].mean() >= OVERLAP) for one in found]
+        same = [
+            (inside[one.members].mean() >= OVERLAP and _in_step(train, one, found[0])) or _is_part_of_it(one, found[0])
+            for one in found
+        ]
         families.append([one for one, its in zip(found, same, strict=True) if its])
         found = [one for one, its in zip(found, same, strict=True) if not its]
     return families
+
+
+def _is_part_of_it(one: _Candidate, other: _Candidate) -> bool:
+    """Whether a group that has all of the other sees but each second, third or fourth of its beats."""
+    ratio = one.rhythm.period_ns / other.rhythm.period_ns
+    multiple = 1 < round(ratio) <= MOST_MISSED_IN_A_ROW and abs(ratio - round(ratio)) <= _SAME_PERIOD * ratio
+    return bool(multiple and np.isin(other.members, one.group.rows).mean() >= NEARLY_ALL)
+
+
+def _in_step(train: Train, one: _Candidate, other: _Candidate) -> bool:
+    """Whether the bursts of one come at the same time after those of the other, as chance meetings do not."""
+    begin, beats = (train.times.begin_ns[each.group.rows[each.rhythm.first]] for each in (one, other))
+    later = np.clip(np.searchsorted(beats, begin), 1, len(beats) - 1)
+    nearest = np.where(beats[later] - begin < begin - beats[later - 1], beats[later], beats[later - 1])
+    return robust_deviation((begin - nearest).astype(np.float64)) <= IN_STEP * other.rhythm.period_ns
 
 
 def _inside(train: Train, rows: Ints) -> Bools:
@@ -236,7 +257,7 @@ def _steady(train: Train, groups: list[_Group], rhythms: list[_Candidate], durat
             continue
         inside = _inside(train, largest.rows)
         parts = [group for group in found if inside[group.rows].mean() >= OVERLAP]
-        best = [group for group in parts if len(group.rows) >= STEADY_MOST * len(largest.rows)]
+        best = [group for group in parts if len(group.rows) >= NEARLY_ALL * len(largest.rows)]
         patterns.append(_steady_pattern(train, min((largest, *best), key=lambda group: (group.rank, group.distance))))
         found = [group for group in found if inside[group.rows].mean() < OVERLAP]
     return patterns

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.analyze.beats import MIN_BEATS, MOST_POINTS, find_chain, periods
 from tracekit.analyze.columns import Bools, Floats, Ints, radix
 
 MIN_CYCLES = 4
@@ -20,6 +21,8 @@ MAX_VARIATION = 0.25
 CHANCE = (0.012, 0.045, 0.09, 0.13, 0.185, 0.21, MAX_VARIATION)
 #: The same, three times in 10,000: for bursts whose events are many, which are evidence themselves.
 CHANCE_OF_BURSTS = (0.018, 0.062, 0.117, 0.17, 0.22, MAX_VARIATION)
+#: The same, fifteen times in 10,000: for bursts of equal size.
+CHANCE_OF_EQUALS = (0.046, 0.11, 0.17, 0.22, MAX_VARIATION)
 #: Bursts of at most so many events.
 FEW = 5
 #: Chance has many scales at which to cluster a few events: then regularity must be so much greater.
@@ -30,6 +33,9 @@ MIN_EXCESS_OF_FEW = 0.7
 MAX_TWINS = 0.1
 #: A pause is at least so many times as long as any distance within a burst.
 MIN_CONTRAST = 3
+#: ... or so many times, if bursts are as large as each other, but for the rest of this part. More than twice: that
+#: is what one missed beat makes.
+MIN_CONTRAST_OF_EQUALS, EQUAL = 2.2, 0.9
 #: Of scales that explain the events alike, up to this part, the one with the most regular bursts is taken.
 NEARLY = 0.01
 #: Events are so many times as dense in bursts as they are in the background.
@@ -40,6 +46,11 @@ MAX_MISSED, MIN_CYCLES_TO_MISS, MOST_MISSED_IN_A_ROW, MAX_VARIATION_TO_MISS = 0.
 MAX_CUT = 1.25
 MAX_LENGTH_DEVIATION = 0.1
 MAX_SIZE_VARIATION = 0.35
+#: Among others, events so close together are one beat, over the period.
+CLOSE = 0.02
+#: Single events that vary by more are looked at again: others may be among them, and without these, which are no more
+#: than the rest of this part, they vary by half of that.
+UNEVEN, ENOUGH = 0.1, 0.7
 #: How many distances to divide at, of few and of many events.
 _SCALES, _FEWER_SCALES, _MANY_EVENTS = 64, 24, 20_000
 #: Distances are told apart by this part of an octave.
@@ -138,6 +149,13 @@ class Rhythm:
         return np.asarray(np.repeat(self.first, elements) + offset)
 
 
+@dataclass(frozen=True)
+class _Frame:
+    times: Times
+    start_ns: int
+    end_ns: int
+
+
 def find_rhythm(times: Times, start_ns: int, end_ns: int) -> Rhythm | None:
     """The rhythm that explains most of the times; null if there is none.
 
@@ -148,10 +166,23 @@ def find_rhythm(times: Times, start_ns: int, end_ns: int) -> Rhythm | None:
     if len(times) < MIN_CYCLES:
         return None
     frame = _Frame(times, start_ns, end_ns)
-    clusters = _Clusters(np.arange(len(times)), np.arange(len(times)), times.gaps)
+    found = _of_scales(frame)
+    if found is not None and (found.burst_size > 1 or found.variation < UNEVEN):
+        return found
+    # Where others come between, or where single events vary much, a part of them may keep a beat.
+    part = _among_others(frame)
+    if found is None or (part and part.events >= ENOUGH * found.events and part.variation < found.variation / 2):
+        return part
+    return found
+
+
+def _of_scales(frame: _Frame) -> Rhythm | None:
+    """The bursts that some distance divides from each other, and, by their size, from all else."""
+    gaps, every = frame.times.gaps, np.arange(len(frame.times))
+    clusters = _Clusters(every, every, gaps)
     found: list[Rhythm] = []
     looked_at = 0
-    for scale in _scales(times.gaps):
+    for scale in _scales(gaps):
         clusters = clusters.within(scale)
         if len(clusters.first) < MIN_CYCLES:
             break
@@ -166,11 +197,25 @@ def find_rhythm(times: Times, start_ns: int, end_ns: int) -> Rhythm | None:
     )
 
 
-@dataclass(frozen=True)
-class _Frame:
-    times: Times
-    start_ns: int
-    end_ns: int
+def _among_others(frame: _Frame) -> Rhythm | None:
+    """Single events, or bursts of a few, that keep a beat while as many others come between."""
+    times = frame.times
+    if not MIN_BEATS <= len(times) <= MOST_POINTS:
+        return None
+    every = np.arange(len(times))
+    alone = _Clusters(every, every, times.gaps)
+    best: tuple[float, Rhythm] | None = None
+    for period in periods(times.begin_ns):
+        clusters = alone.within(int(period * CLOSE))
+        size = times.before[clusters.last + 1] - times.before[clusters.first]
+        for least in range(1, FEW):
+            large = np.flatnonzero(size >= least)
+            chain = find_chain(times.begin_ns[clusters.first[large]], period)
+            if chain is not None and (best is None or chain.excess > best[0]):
+                rows = large[chain.rows]
+                bursts = _Bursts(frame, clusters.first[rows], clusters.last[rows], int(period * CLOSE))
+                best = chain.excess, bursts.rhythm()
+    return best[1] if best else None
 
 
 @dataclass(frozen=True)
@@ -277,7 +322,7 @@ class _Bursts:
         # The plain variation first: it is cheap, and too great at nearly all scales.
         if len(self.periods) < MIN_CYCLES - 1 or np.std(self.periods) > MAX_VARIATION * np.mean(self.periods):
             return False
-        return is_regular(self.periods, int(np.median(self.size)))
+        return is_regular(self.periods, int(np.median(self.size)), equal=self.are_equal())
 
     def are_alike(self) -> bool:
         """Whether bursts are like each other in length and size, as the clusters of chance are not."""
@@ -286,10 +331,16 @@ class _Bursts:
             return bool((size > 1).sum() <= MAX_TWINS * len(size))
         return bool(np.std(length) <= MAX_LENGTH_DEVIATION and np.std(size) <= MAX_SIZE_VARIATION * np.mean(size))
 
+    def are_equal(self) -> bool:
+        """Whether nearly all are of the very same size, of two events or more."""
+        size = self.size[self.whole]
+        return bool(np.median(size) > 1 and (size == np.median(size)).mean() >= EQUAL)
+
     def stand_out(self) -> bool:
         """Whether pauses are longer than any distance within, and events much denser than around."""
         steps = self.times.gaps[: self.last[-1]][_inner(self.first, self.last)]
-        if np.median(self.begin[1:] - self.end[:-1]) < MIN_CONTRAST * steps.max(initial=0):
+        contrast = MIN_CONTRAST_OF_EQUALS if self.are_equal() else MIN_CONTRAST
+        if np.median(self.begin[1:] - self.end[:-1]) < contrast * steps.max(initial=0):
             return False
         if 1 < np.median(self.size) <= FEW and self.excess < MIN_EXCESS_OF_FEW * self.times.events:
             return False
@@ -341,10 +392,14 @@ def folded(distances: Ints) -> tuple[Floats, Ints]:
     return periods, beats
 
 
-def is_regular(periods: Floats, burst_size: int = 1) -> bool:
-    """Whether distances are more alike than chance makes them: by the robust and by the plain variation."""
+def is_regular(periods: Floats, burst_size: int = 1, *, equal: bool = False) -> bool:
+    """Whether distances are more alike than chance makes them: by the robust and by the plain variation.
+
+    Args:
+        equal: whether bursts are as large as each other, which is evidence, too.
+    """
     median = float(np.median(periods))
-    limits = CHANCE if burst_size <= FEW else CHANCE_OF_BURSTS
+    limits = CHANCE if burst_size <= FEW else CHANCE_OF_EQUALS if equal else CHANCE_OF_BURSTS
     limit = limits[min(len(periods) - 3, len(limits) - 1)] * (FEW_SHARE if 1 < burst_size <= FEW else 1)
     if median <= 0 or robust_deviation(periods) > limit * median:
         return False

@@ -8,7 +8,7 @@ from tracekit.analyze.rhythm import Times
 #: With fewer events a rate that changes by a third would look the same.
 MIN_EVENTS = 400
 #: In windows of which each has so many events on average, down to the fewest windows that show a trend.
-_LEAST_IN_A_WINDOW, _FEWEST_WINDOWS, _MOST_WINDOWS = 8, 8, 8192
+_LEAST_IN_A_WINDOW, _FEWEST_WINDOWS, _MOST_WINDOWS = 1, 8, 65536
 #: So many standard deviations may the variance of counts exceed that of chance: of 2,000 simulated Poisson streams of
 #: 400 to 100,000 events 0.2 % do at some width, and of 400 whose rate swings by half of it, all.
 _DEVIATIONS = 3.3
@@ -23,7 +23,8 @@ def is_steady(times: Times) -> bool:
     counts = _counts(times)
     while len(counts) >= _FEWEST_WINDOWS:
         mean, variance = float(counts.mean()), float(counts.var(ddof=1))
-        if variance > mean * (1 + _DEVIATIONS * np.sqrt(2 / (len(counts) - 1))) + (_SAME_RATE * mean) ** 2:
+        chance = _DEVIATIONS * np.sqrt((2 + 1 / mean) / (len(counts) - 1))
+        if variance > mean * (1 + chance) + (_SAME_RATE * mean) ** 2:
             return False
         counts = counts.reshape(-1, 2).sum(axis=1)
     return True
