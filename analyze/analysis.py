@@ -20,6 +20,7 @@ from tracekit.analyze.patterns import Train, event_patterns, process_patterns, w
 from tracekit.analyze.processes import Lives, read_processes
 from tracekit.analyze.quality import Doubts, quality
 from tracekit.analyze.results import Latency, Pattern, Report, TraceFacts
+from tracekit.analyze.rhythm import Times
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.spread import Frame, Grouping, Sample, Spread
 from tracekit.analyze.windows import Windows, read_windows
@@ -153,11 +154,12 @@ class _Analysis:
         by_disk, by_comm = self._by_disk_and_op(), self._by_command(self.census.tally("block", "comm"))
         windows = Windows.of(self.lost, "block")
         spreads: dict[str, Spread] = {}
-        train = _TrainParts("block_start", ("comm",))
+        train = _TrainParts("block_start", ("comm", "cgroup", "disk"))
         for blocks in ahead(read_blocks(self.trace, self.selection, stream)):
             self.doubts.add(blocks)
             self.uses.add_blocks(blocks)
-            train.add(blocks.submitted_ns, {"comm": blocks.comm}, blocks.failed)
+            names = {"comm": blocks.comm, "cgroup": blocks.cgroup, "disk": blocks.disk}
+            train.add(blocks.submitted_ns, names, blocks.failed)
             attributes = blocks.attributes()
             for metric, begin, end, rival in _spans(blocks):
                 if metric not in spreads:
@@ -173,10 +175,10 @@ class _Analysis:
         """Latencies of opens, and when they began."""
         by_comm = self._by_command(self.census.tally("open", "comm"))
         spread: Spread | None = None
-        train = _TrainParts("open", ("comm",))
+        train = _TrainParts("open", ("comm", "cgroup", "path"))
         for opens in ahead(read_opens(self.trace, self.selection, self.census)):
             self.uses.add_opens(opens)
-            train.add(opens.ts_ns, {"comm": opens.comm}, opens.failed)
+            train.add(opens.ts_ns, {"comm": opens.comm, "cgroup": opens.cgroup, "path": opens.path}, opens.failed)
             attributes = opens.attributes()
             if spread is None:
                 fields = {name: Field.of(codes) for name, codes in attributes.items()}
@@ -214,7 +216,12 @@ class _Analysis:
             train, groups = parts.train()
             found += without_echoes(found, event_patterns(train, groups, self.start_ns, self.end_ns))
         found = tuple(replace(p, lost=self._lost(FAMILY_OF[p.event], p.start_ns, p.end_ns)) for p in found)
-        return tuple(sorted(found, key=lambda p: (p.event != "exec", -p.events, p.start_ns, sorted(p.scope.items()))))
+        return tuple(sorted(found, key=_telling))
+
+
+def _telling(one: Pattern) -> tuple[bool, bool, int, int, list[tuple[str, str]]]:
+    """The order in which patterns are told."""
+    return one.kind == "steady", one.event != "exec", -one.events, one.start_ns, sorted(one.scope.items())
 
 
 class _TrainParts:
@@ -233,7 +240,7 @@ class _TrainParts:
         self._times.append(times_ns[known])
         self._failed.append(failed[known])
         for name in self.fields:
-            self._codes[name].append(codes[name].codes[known])
+            self._codes[name].append(codes[name].named()[known])
             self._names[name] = codes[name].names
 
     def train(self) -> tuple[Train, dict[str, Codes]]:
@@ -245,7 +252,7 @@ class _TrainParts:
             name: Codes(np.concatenate([none, *parts])[order], self._names[name]) for name, parts in self._codes.items()
         }
         failed = np.concatenate([none.astype(np.bool_), *self._failed])[order]
-        return Train(self.event, times[order], groups["comm"], none, failed), groups
+        return Train(self.event, Times.of(times[order]), groups["comm"], none, failed), groups
 
 
 def _spans(blocks: BlockIO) -> list[tuple[str, Ints, Ints, Bools]]:

@@ -44,6 +44,12 @@ class Codes:
         """The strings themselves, as an array of objects; null is None."""
         return np.array([*self.names, None], dtype=object)[self.codes]
 
+    def named(self) -> Ints:
+        """The codes, with -1 for names that are not looked at one by one as well."""
+        if self.names[-1:] != (OTHERS,):
+            return self.codes
+        return np.where(self.codes == len(self.names) - 1, NULL, self.codes)
+
     def is_in(self, *names: str) -> Bools:
         """Which elements are one of `names`."""
         return np.isin(self.codes, [index for index, name in enumerate(self.names) if name in names])

@@ -11,6 +11,7 @@ from tracekit.analyze.failing import FailingOpens
 from tracekit.analyze.patterns import parent_name, restarted
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Finding, Latency, Mode, Pattern, SetsApart, Where
+from tracekit.analyze.sentences import format_rate
 from tracekit.schema import EVENTS
 from tracekit.units import format_count, format_ns, format_share
 
@@ -75,6 +76,8 @@ def findings(
 
 def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives, start_ns: int) -> Iterator[_Found]:
     for pattern in patterns:
+        if pattern.kind == "steady":  # nothing to be looked into
+            continue
         evidence: Evidence = {
             "period_ns": pattern.period_ns,
             "pause_ns": pattern.pause_ns,
@@ -105,15 +108,7 @@ def _beat(pattern: Pattern, service: str | None) -> str:
     }[pattern.clock]
     if service is not None:
         meaning = f"{service} fails and is started again, over and over."
-    return f"That makes {_rate(pattern.rate_per_second)}, {share}. {meaning}".strip()
-
-
-def _rate(per_second: float) -> str:
-    """A rate in the unit that makes a number of it which people can read."""
-    for rate, unit in ((per_second, "second"), (per_second * 60, "minute")):
-        if rate >= 0.95:
-            return f"{rate:,.{0 if rate >= 99.95 else 1}f} a {unit}"
-    return f"{per_second * 3600:.1f} an hour"
+    return f"That makes {format_rate(pattern.rate_per_second)}, {share}. {meaning}".strip()
 
 
 def _capital(text: str) -> str:

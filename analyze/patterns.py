@@ -8,8 +8,9 @@ import numpy as np
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, combine
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern
-from tracekit.analyze.rhythm import MIN_CYCLES, Rhythm, find_rhythm
-from tracekit.analyze.sentences import Endings, say
+from tracekit.analyze.rhythm import MIN_CYCLES, MOST_MISSED_IN_A_ROW, Rhythm, Times, find_rhythm, robust_deviation
+from tracekit.analyze.sentences import Endings, say, say_steady
+from tracekit.analyze.steady import is_steady
 
 MAX_ANCESTORS = 8
 MAX_GROUPS = 200
@@ -20,11 +21,21 @@ MIN_SPAN = 0.25
 COVERAGE = 0.7
 #: ... and rhythms are the same if they share so many.
 OVERLAP = 0.5
-_SAME_PERIOD = 0.05
+#: ... and if the bursts of one follow those of the other at a distance that varies by no more of the period: bursts
+#: that meet by chance do so at any distance.
+IN_STEP = 0.1
+#: A group of which a rhythm tells more than this part less is not as good, however telling it is otherwise.
+PURE = 0.05
+_SAME_PERIOD = 0.02
 #: Who starts a pattern's processes may take the place of a better group that is purer by no more than this ...
 PURER = 0.2
 #: ... and a command fails in nearly each round from this part of them on.
 NEARLY_EACH = 0.8
+#: A steady rate is told of groups that have so many of all events of their kind, for so much of the recording, and of
+#: which no more than so much is in a rhythm.
+STEADY_SHARE, STEADY_SPAN, STEADY_IN_RHYTHM = 0.2, 0.5, 0.05
+#: A more telling group with so much of a steady stream is told instead.
+NEARLY_ALL = 0.9
 #: Single opens and I/Os at equal distances below this are somebody who waits for nothing else, not a rhythm.
 TRIVIAL_NS = 5_000_000
 #: Whose exit with 1 is an answer, no failure.
@@ -46,7 +57,7 @@ class Train:
     """
 
     event: str
-    times_ns: Ints
+    times: Times
     label: Codes
     life: Ints
     failed: Bools
@@ -77,24 +88,34 @@ class _Candidate:
     def purity(self) -> float:
         return len(self.members) / len(self.group.rows)
 
+    @property
+    def told(self) -> float:
+        """The part of the group that the rhythm accounts for, less by how much it varies."""
+        rhythm = self.rhythm
+        usual = int(np.minimum(rhythm.size, rhythm.burst_size).sum()) / rhythm.events
+        return self.purity * usual - rhythm.variation
+
 
 def process_patterns(lives: Lives, start_ns: int, end_ns: int) -> tuple[Pattern, ...]:
     """Rhythms in process starts: the first exec of each process, or the failed exec of one that never succeeds."""
     rows = np.flatnonzero(lives.start_ns != NULL)
     rows = rows[np.argsort(lives.start_ns[rows], kind="stable")]
     failed = lives.exec_ns[rows] == NULL
-    train = Train("exec", lives.start_ns[rows], _labels(lives)[rows], rows, failed)
-    families = _families(train, list(_process_groups(train, lives)), start_ns, end_ns)
-    return tuple(_process_pattern(train, family, lives) for family in families)
+    train = Train("exec", Times.of(lives.start_ns[rows]), _labels(lives)[rows], rows, failed)
+    groups = list(_process_groups(train, lives))
+    families = _families(train, groups, start_ns, end_ns)
+    steady = _steady(train, groups, [family[0] for family in families], end_ns - start_ns)
+    return (*(_process_pattern(train, family, lives) for family in families), *steady)
 
 
 def event_patterns(train: Train, groups: dict[str, Codes], start_ns: int, end_ns: int) -> tuple[Pattern, ...]:
     """Rhythms in other events, as a whole and by each of `groups`."""
-    found = [_Group({"all": train.event}, 9, np.arange(len(train.times_ns)))]
+    found = [_Group({"all": train.event}, 9, np.arange(len(train.times)))]
     for rank, (name, codes) in enumerate(groups.items(), 1):
         found.extend(_by_code(name, codes, rank))
     chosen = [_best(family) for family in _families(train, found, start_ns, end_ns)]
-    return tuple(_pattern(train, one) for one in chosen if not _is_trivial(one.rhythm))
+    chosen = [one for one in chosen if not _is_trivial(one.rhythm)]
+    return (*(_pattern(train, one) for one in chosen), *_steady(train, found, chosen, end_ns - start_ns))
 
 
 def _is_trivial(rhythm: Rhythm) -> bool:
@@ -108,6 +129,8 @@ def without_echoes(patterns: tuple[Pattern, ...], others: tuple[Pattern, ...]) -
 
 def _echoes(pattern: Pattern, other: Pattern) -> bool:
     together = min(pattern.end_ns, other.end_ns) - max(pattern.start_ns, other.start_ns)
+    if "steady" in (pattern.kind, other.kind):
+        return False
     alike = abs(pattern.period_ns - other.period_ns) <= _SAME_PERIOD * pattern.period_ns
     return alike and together >= OVERLAP * (other.end_ns - other.start_ns)
 
@@ -179,34 +202,80 @@ def _parts(keys: Ints) -> Iterator[Ints]:
 
 
 def _families(train: Train, groups: list[_Group], start_ns: int, end_ns: int) -> list[list[_Candidate]]:
-    """The groups that show a rhythm, those together that show the same one, the one that has most of it first."""
+    """The groups that show a rhythm, those together that show the same one, the one that tells most first."""
     found = []
     for group in groups:
-        times = train.times_ns[group.rows]
-        if len(times) < MIN_CYCLES or times[-1] - times[0] < MIN_SPAN * (end_ns - start_ns):
+        times = train.times[group.rows]
+        if len(times) < MIN_CYCLES or times.span_ns() < MIN_SPAN * (end_ns - start_ns):
             continue
         rhythm = find_rhythm(times, start_ns, end_ns)
-        if rhythm is not None and times[rhythm.last[-1]] - times[rhythm.first[0]] >= MIN_SPAN * (end_ns - start_ns):
+        if rhythm is not None and times[rhythm.members()].span_ns() >= MIN_SPAN * (end_ns - start_ns):
             found.append(_Candidate(group, rhythm, group.rows[rhythm.members()]))
-    found.sort(key=lambda one: (-len(one.members), one.group.rank, len(one.group.rows)))
+    found.sort(key=lambda one: (-len(one.members) * max(one.told, 0), one.group.rank, len(one.group.rows)))
     families: list[list[_Candidate]] = []
-    inside = np.zeros(len(train.times_ns), dtype=np.bool_)
     while found:
-        inside[found[0].members] = True
-        same = [bool(inside[one.members].sum() >= OVERLAP * len(one.members)) for one in found]
-        inside[found[0].members] = False
+        inside = _inside(train, found[0].members)
+        same = [
+            (inside[one.members].mean() >= OVERLAP and _in_step(train, one, found[0])) or _is_part_of_it(one, found[0])
+            for one in found
+        ]
         families.append([one for one, its in zip(found, same, strict=True) if its])
         found = [one for one, its in zip(found, same, strict=True) if not its]
     return families
 
 
+def _is_part_of_it(one: _Candidate, other: _Candidate) -> bool:
+    """Whether a group that has all of the other sees but each second, third or fourth of its beats."""
+    ratio = one.rhythm.period_ns / other.rhythm.period_ns
+    multiple = 1 < round(ratio) <= MOST_MISSED_IN_A_ROW and abs(ratio - round(ratio)) <= _SAME_PERIOD * ratio
+    return bool(multiple and np.isin(other.members, one.group.rows).mean() >= NEARLY_ALL)
+
+
+def _in_step(train: Train, one: _Candidate, other: _Candidate) -> bool:
+    """Whether the bursts of one come at the same time after those of the other, as chance meetings do not."""
+    begin, beats = (train.times.begin_ns[each.group.rows[each.rhythm.first]] for each in (one, other))
+    later = np.clip(np.searchsorted(beats, begin), 1, len(beats) - 1)
+    nearest = np.where(beats[later] - begin < begin - beats[later - 1], beats[later], beats[later - 1])
+    return robust_deviation((begin - nearest).astype(np.float64)) <= IN_STEP * other.rhythm.period_ns
+
+
+def _inside(train: Train, rows: Ints) -> Bools:
+    inside = np.zeros(len(train.times), dtype=np.bool_)
+    inside[rows] = True
+    return inside
+
+
+def _steady(train: Train, groups: list[_Group], rhythms: list[_Candidate], duration_ns: int) -> list[Pattern]:
+    """The groups with a steady rate: the largest, or a more telling one that is nearly all of it, but no parts."""
+    told = _inside(train, np.concatenate([np.zeros(0, dtype=np.int64), *(one.members for one in rhythms)]))
+    found = [group for group in groups if len(group.rows) >= max(STEADY_SHARE * len(train.times), MIN_CYCLES)]
+    found.sort(key=lambda group: (-len(group.rows), group.rank, group.distance))
+    patterns = []
+    while found:
+        largest = found.pop(0)
+        if told[largest.rows].mean() > STEADY_IN_RHYTHM or not _goes_on(train.times[largest.rows], duration_ns):
+            continue
+        inside = _inside(train, largest.rows)
+        parts = [group for group in found if inside[group.rows].mean() >= OVERLAP]
+        best = [group for group in parts if len(group.rows) >= NEARLY_ALL * len(largest.rows)]
+        patterns.append(_steady_pattern(train, min((largest, *best), key=lambda group: (group.rank, group.distance))))
+        found = [group for group in found if inside[group.rows].mean() < OVERLAP]
+    return patterns
+
+
+def _goes_on(times: Times, duration_ns: int) -> bool:
+    return times.span_ns() >= STEADY_SPAN * duration_ns and is_steady(times)
+
+
 def _best(family: list[_Candidate]) -> _Candidate:
-    """The purest that holds nearly all of the rhythm."""
-    return min((one for one in family if len(one.members) >= COVERAGE * len(family[0].members)), key=_order)
+    """Of those that hold nearly all of the rhythm, and of which it tells nearly the most, the most telling group."""
+    large = [one for one in family if len(one.members) >= COVERAGE * len(family[0].members)]
+    most = max(one.told for one in large)
+    return min((one for one in large if one.told >= most - PURE), key=_order)
 
 
-def _order(one: _Candidate) -> tuple[float, int, int, float]:
-    return -round(one.purity, 1), one.group.rank, len(one.group.rows), one.group.distance
+def _order(one: _Candidate) -> tuple[int, int, float]:
+    return one.group.rank, len(one.group.rows), one.group.distance
 
 
 def _started_by(train: Train, family: list[_Candidate], lives: Lives) -> tuple[_Candidate, bool]:
@@ -294,7 +363,20 @@ def _is_all_that_is_started(first: str, pattern: Pattern, lives: Lives) -> bool:
 
 def _process_pattern(train: Train, family: list[_Candidate], lives: Lives) -> Pattern:
     one, direct = _started_by(train, family, lives)
-    return _pattern(train, one, *_exits(train, one, lives), direct=direct)
+    pattern = _pattern(train, one, *_exits(train, one, lives), direct=direct)
+    return replace(pattern, lifetimes=_lifetimes(train, one, lives, pattern.chain))
+
+
+def _lifetimes(train: Train, one: _Candidate, lives: Lives, chain: tuple[str, ...]) -> dict[str, int]:
+    """How long each command of a chain lives, in nanoseconds; the median of those of which it is known."""
+    life, label = train.life[one.members], train.label[one.members]
+    known = lives.lifetime_ns[life] != NULL
+    found = {}
+    for name in dict.fromkeys(chain):
+        lifetimes = lives.lifetime_ns[life[known & label.is_in(name)]]
+        if len(lifetimes):
+            found[name] = int(np.median(lifetimes))
+    return found
 
 
 def _pattern(
@@ -306,8 +388,8 @@ def _pattern(
     *,
     direct: bool = True,
 ) -> Pattern:
-    rhythm, times = one.rhythm, train.times_ns[one.group.rows]
-    start_ns, end_ns = int(times[rhythm.first[0]]), int(times[rhythm.last[-1]])
+    rhythm, times = one.rhythm, train.times[one.group.rows]
+    start_ns, end_ns = int(times.begin_ns[rhythm.first[0]]), int(times.end_ns[rhythm.last[-1]])
     typical = _typical(one)
     kind = "bursts" if rhythm.burst_size > 1 else "periodic"
     chain = tuple(train.label.name(int(code)) or "?" for code in train.label.codes[typical[:MAX_CHAIN]])
@@ -325,7 +407,7 @@ def _pattern(
         rate_per_second=round(rhythm.burst_size * 1e9 / rhythm.period_ns, 3),
         jitter=rhythm.jitter,
         events=rhythm.events,
-        share=round(rhythm.events / len(train.times_ns), 4),
+        share=round(rhythm.events / train.times.events, 4),
         clock=rhythm.clock,
         chain=chain,
         exit_codes=exit_codes or {},
@@ -337,11 +419,37 @@ def _pattern(
     return replace(pattern, sentence=say(pattern, endings or Endings(), direct=direct))
 
 
+def _steady_pattern(train: Train, group: _Group) -> Pattern:
+    """Of a steady stream the period is the mean distance between its events, each of which is a cycle."""
+    times = train.times[group.rows]
+    period = times.span_ns() / max(times.events - 1, 1)
+    pattern = Pattern(
+        kind="steady",
+        event=train.event,
+        scope=group.scope,
+        start_ns=int(times.begin_ns[0]),
+        end_ns=int(times.end_ns[-1]),
+        cycles=times.events,
+        period_ns=round(period),
+        pause_ns=round(period),
+        burst_size=1,
+        burst_duration_ns=0,
+        rate_per_second=round(1e9 / period, 3),
+        jitter=round(robust_deviation(times.gaps.astype(np.float64)) / period, 6),
+        events=times.events,
+        share=round(times.events / train.times.events, 4),
+        clock=None,
+        chain=(),
+        exit_codes={},
+        sentence="",
+    )
+    return replace(pattern, sentence=say_steady(pattern))
+
+
 def _typical(one: _Candidate) -> Ints:
     """The events of the first whole burst of the usual size."""
     rhythm = one.rhythm
-    size = rhythm.last - rhythm.first + 1
-    distance = np.abs(size - rhythm.burst_size) + np.where(rhythm.whole, 0, len(one.group.rows))
+    distance = np.abs(rhythm.size - rhythm.burst_size) + np.where(rhythm.whole, 0, len(one.group.rows))
     burst = int(np.argmin(distance))
     return one.group.rows[rhythm.first[burst] : rhythm.last[burst] + 1]
 

@@ -119,6 +119,8 @@ class Latency:
 class Pattern:
     """A rhythm in the times of events: bursts, single events at equal distances, or a steady stream.
 
+    Of a steady stream each event is a cycle, and the period is the mean distance between them.
+
     Attributes:
         period_ns: from the start of a burst to the start of the next; median.
         pause_ns: from the last event of a burst to the first of the next; median.
@@ -129,6 +131,7 @@ class Pattern:
         chain: the commands of a typical burst, in order.
         failing: commands of the chain that exit with the same nonzero code in (nearly) each burst, and the code.
         lost: events of its family that were lost meanwhile.
+        lifetimes: how long each command of the chain lives, in nanoseconds; the median.
     """
 
     kind: str
@@ -151,6 +154,7 @@ class Pattern:
     sentence: str
     failing: dict[str, str] = field(default_factory=dict)
     lost: int = 0
+    lifetimes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

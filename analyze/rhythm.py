@@ -8,10 +8,12 @@ Regularity that chance may give to few distances does not count: the fewer, the 
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tracekit.analyze.columns import Bools, Floats, Ints
+from tracekit.analyze.beats import MIN_BEATS, MOST_POINTS, find_chain, periods
+from tracekit.analyze.columns import Bools, Floats, Ints, radix
 
 MIN_CYCLES = 4
 MAX_VARIATION = 0.25
@@ -19,6 +21,8 @@ MAX_VARIATION = 0.25
 CHANCE = (0.012, 0.045, 0.09, 0.13, 0.185, 0.21, MAX_VARIATION)
 #: The same, three times in 10,000: for bursts whose events are many, which are evidence themselves.
 CHANCE_OF_BURSTS = (0.018, 0.062, 0.117, 0.17, 0.22, MAX_VARIATION)
+#: The same, fifteen times in 10,000: for bursts of equal size.
+CHANCE_OF_EQUALS = (0.046, 0.11, 0.17, 0.22, MAX_VARIATION)
 #: Bursts of at most so many events.
 FEW = 5
 #: Chance has many scales at which to cluster a few events: then regularity must be so much greater.
@@ -29,6 +33,9 @@ MIN_EXCESS_OF_FEW = 0.7
 MAX_TWINS = 0.1
 #: A pause is at least so many times as long as any distance within a burst.
 MIN_CONTRAST = 3
+#: ... or so many times, if bursts are as large as each other, but for the rest of this part. More than twice: that
+#: is what one missed beat makes.
+MIN_CONTRAST_OF_EQUALS, EQUAL = 2.2, 0.9
 #: Of scales that explain the events alike, up to this part, the one with the most regular bursts is taken.
 NEARLY = 0.01
 #: Events are so many times as dense in bursts as they are in the background.
@@ -39,17 +46,72 @@ MAX_MISSED, MIN_CYCLES_TO_MISS, MOST_MISSED_IN_A_ROW, MAX_VARIATION_TO_MISS = 0.
 MAX_CUT = 1.25
 MAX_LENGTH_DEVIATION = 0.1
 MAX_SIZE_VARIATION = 0.35
+#: Among others, events so close together are one beat, over the period.
+CLOSE = 0.02
+#: Single events that vary by more are looked at again: others may be among them, and without these, which are no more
+#: than the rest of this part, they vary by half of that.
+UNEVEN, ENOUGH = 0.1, 0.7
 #: How many distances to divide at, of few and of many events.
 _SCALES, _FEWER_SCALES, _MANY_EVENTS = 64, 24, 20_000
+#: Distances are told apart by this part of an octave.
+_STEPS = 64
+
+
+@dataclass(frozen=True)
+class Times:
+    """A train of events in time order.
+
+    An element is one event; or several, merged because they were closer than whatever is asked about.
+
+    Attributes:
+        begin_ns: when the first event of each element happened.
+        end_ns: when its last one did; before the next element begins.
+        count: how many events it is.
+    """
+
+    begin_ns: Ints
+    end_ns: Ints
+    count: Ints
+
+    @staticmethod
+    def of(times_ns: Ints) -> "Times":
+        """Single events; `times_ns` is sorted."""
+        return Times(times_ns, times_ns, np.ones(len(times_ns), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.begin_ns)
+
+    def __getitem__(self, rows: Any) -> "Times":
+        return Times(self.begin_ns[rows], self.end_ns[rows], self.count[rows])
+
+    @functools.cached_property
+    def before(self) -> Ints:
+        """Events before each element, and, last, all events."""
+        return np.concatenate(([0], np.cumsum(self.count)))
+
+    @functools.cached_property
+    def gaps(self) -> Ints:
+        """From the end of each element to the beginning of the next."""
+        return self.begin_ns[1:] - self.end_ns[:-1]
+
+    @property
+    def events(self) -> int:
+        """How many events."""
+        return int(self.before[-1])
+
+    def span_ns(self) -> int:
+        """From the first event to the last; 0 if there is none."""
+        return int(self.end_ns[-1] - self.begin_ns[0]) if len(self) else 0
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Bursts found in times; positions refer to the sorted times.
+    """Bursts found in times; positions refer to the elements of the train.
 
     Attributes:
-        first: position of the first event of each burst.
+        first: position of the first element of each burst.
         last: position of its last.
+        size: events of each burst.
         whole: which bursts the recording has from beginning to end.
         jitter: robust standard deviation of the period, over the period.
         excess: events in bursts beyond twice what the background would leave in and beside them: a wide scale takes
@@ -59,6 +121,7 @@ class Rhythm:
 
     first: Ints
     last: Ints
+    size: Ints
     whole: Bools
     period_ns: int
     pause_ns: int
@@ -77,27 +140,55 @@ class Rhythm:
     @property
     def events(self) -> int:
         """Events within bursts."""
-        return int((self.last - self.first + 1).sum())
+        return int(self.size.sum())
 
     def members(self) -> Ints:
-        """Positions of the events within bursts."""
-        sizes = self.last - self.first + 1
-        offset = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return np.asarray(np.repeat(self.first, sizes) + offset)
+        """Positions of the elements within bursts."""
+        elements = self.last - self.first + 1
+        offset = np.arange(int(elements.sum())) - np.repeat(np.cumsum(elements) - elements, elements)
+        return np.asarray(np.repeat(self.first, elements) + offset)
 
 
-def find_rhythm(times_ns: Ints, start_ns: int, end_ns: int) -> Rhythm | None:
+@dataclass(frozen=True)
+class _Frame:
+    times: Times
+    start_ns: int
+    end_ns: int
+
+
+def find_rhythm(times: Times, start_ns: int, end_ns: int) -> Rhythm | None:
     """The rhythm that explains most of the times; null if there is none.
 
     Args:
-        times_ns: sorted.
         start_ns: when the recording began.
         end_ns: when it ended: a burst beside either may be cut.
     """
-    if len(times_ns) < MIN_CYCLES:
+    if len(times) < MIN_CYCLES:
         return None
-    gaps = np.diff(times_ns)
-    found = [r for scale in _scales(gaps) for r in _at_scale(times_ns, gaps, scale, start_ns, end_ns)]
+    frame = _Frame(times, start_ns, end_ns)
+    found = _of_scales(frame)
+    if found is not None and (found.burst_size > 1 or found.variation < UNEVEN):
+        return found
+    # Where others come between, or where single events vary much, a part of them may keep a beat.
+    part = _among_others(frame)
+    if found is None or (part and part.events >= ENOUGH * found.events and part.variation < found.variation / 2):
+        return part
+    return found
+
+
+def _of_scales(frame: _Frame) -> Rhythm | None:
+    """The bursts that some distance divides from each other, and, by their size, from all else."""
+    gaps, every = frame.times.gaps, np.arange(len(frame.times))
+    clusters = _Clusters(every, every, gaps)
+    found: list[Rhythm] = []
+    looked_at = 0
+    for scale in _scales(gaps):
+        clusters = clusters.within(scale)
+        if len(clusters.first) < MIN_CYCLES:
+            break
+        if len(clusters.first) != looked_at:
+            found += _at_scale(frame, clusters, scale)
+        looked_at = len(clusters.first)
     most = max((rhythm.excess for rhythm in found), default=0.0)
     return min(
         (rhythm for rhythm in found if rhythm.excess >= most - NEARLY * rhythm.events),
@@ -106,53 +197,88 @@ def find_rhythm(times_ns: Ints, start_ns: int, end_ns: int) -> Rhythm | None:
     )
 
 
+def _among_others(frame: _Frame) -> Rhythm | None:
+    """Single events, or bursts of a few, that keep a beat while as many others come between."""
+    times = frame.times
+    if not MIN_BEATS <= len(times) <= MOST_POINTS:
+        return None
+    every = np.arange(len(times))
+    alone = _Clusters(every, every, times.gaps)
+    best: tuple[float, Rhythm] | None = None
+    for period in periods(times.begin_ns):
+        clusters = alone.within(int(period * CLOSE))
+        size = times.before[clusters.last + 1] - times.before[clusters.first]
+        for least in range(1, FEW):
+            large = np.flatnonzero(size >= least)
+            chain = find_chain(times.begin_ns[clusters.first[large]], period)
+            if chain is not None and (best is None or chain.excess > best[0]):
+                rows = large[chain.rows]
+                bursts = _Bursts(frame, clusters.first[rows], clusters.last[rows], int(period * CLOSE))
+                best = chain.excess, bursts.rhythm()
+    return best[1] if best else None
+
+
+@dataclass(frozen=True)
+class _Clusters:
+    """Runs of elements, and the gaps between them."""
+
+    first: Ints
+    last: Ints
+    gaps: Ints
+
+    def within(self, scale: int) -> "_Clusters":
+        """These with all merged between which there is no more than a distance."""
+        cut = np.flatnonzero(self.gaps > scale)
+        if len(cut) == len(self.gaps):
+            return self
+        first, last = np.concatenate(([0], cut + 1)), np.append(cut, len(self.last) - 1)
+        return _Clusters(self.first[first], self.last[last], self.gaps[cut])
+
+
 def _scales(gaps: Ints) -> list[int]:
-    """Distances to divide at, one in each stretch between neighbouring distances that is wide enough to matter."""
-    ordered = np.unique(gaps)
-    logs = np.log2(np.maximum(ordered, 1))
-    if len(ordered) == 1:
-        return [int(ordered[0]) - 1]
-    width = np.diff(logs)
+    """Distances to divide at, rising: one in each stretch without any that is wide enough to matter, and a grid."""
+    least = int(gaps.min())
+    steps = (np.log2(np.maximum(gaps, 1)) * _STEPS).astype(np.int64)
+    taken = np.flatnonzero(np.bincount(steps))
     count = _SCALES if len(gaps) < _MANY_EVENTS else _FEWER_SCALES
-    widest = np.argsort(-width, kind="stable")[: count // 4]
-    between = np.exp2((logs[widest] + logs[widest + 1]) / 2)
-    grid = np.exp2(np.linspace(logs[0], logs[-1], count)[1:-1])
-    return [int(ordered[0]) - 1, *(int(scale) for scale in np.concatenate((between, grid)))]
+    widest = np.argsort(-np.diff(taken), kind="stable")[: count // 4]
+    between = (taken[widest] + 1 + taken[widest + 1]) / 2
+    grid = np.linspace(taken[0], taken[-1] + 1, count)[1:-1]
+    return [least - 1, *(int(scale) for scale in np.exp2(np.sort(np.concatenate((between, grid))) / _STEPS))]
 
 
-def _at_scale(times: Ints, gaps: Ints, scale: int, start_ns: int, end_ns: int) -> list[Rhythm]:
-    first = np.concatenate(([0], np.flatnonzero(gaps > scale) + 1))
-    last = np.append(first[1:], len(times)) - 1
-    if len(first) < MIN_CYCLES:
-        return []
-    size = last - first + 1
-    ordered = np.sort(size)
+def _at_scale(frame: _Frame, clusters: _Clusters, scale: int) -> list[Rhythm]:
+    first, last, before = clusters.first, clusters.last, frame.times.before
+    size = before[last + 1] - before[first]
+    ordered = np.sort(radix(size), kind="stable").astype(np.int64)
     # A burst is as large as the cluster of the typical event, or, in much background, as the few largest clusters;
     # what is smaller than half of that is background.
-    typical = int(ordered[np.searchsorted(np.cumsum(ordered), len(times) / 2)])
-    bounds = {max(math.ceil(usual / 2), 1) for usual in (typical, int(ordered[-MIN_CYCLES]))}
-    found = [_regular(times, first[size >= least], last[size >= least], scale, start_ns, end_ns) for least in bounds]
+    typical = int(ordered[np.searchsorted(np.cumsum(ordered), before[-1] / 2)])
+    found = []
+    for least in {max(math.ceil(usual / 2), 1) for usual in (typical, int(ordered[-MIN_CYCLES]))}:
+        large = slice(None) if least <= ordered[0] else size >= least
+        found.append(_regular(frame, first[large], last[large], scale))
     return [rhythm for rhythm in found if rhythm is not None]
 
 
-def _regular(times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, end_ns: int) -> Rhythm | None:
+def _regular(frame: _Frame, first: Ints, last: Ints, scale: int) -> Rhythm | None:
     """The rhythm of these bursts if it is one."""
     if len(first) >= MIN_CYCLES:
-        first, last = _without_strangers(times, first, last, scale, start_ns, end_ns)
+        first, last = _without_strangers(frame, first, last, scale)
     if len(first) < MIN_CYCLES:
         return None
-    bursts = _Bursts(times, first, last, scale, start_ns, end_ns)
+    bursts = _Bursts(frame, first, last, scale)
     return bursts.rhythm() if bursts.are_regular() and bursts.are_alike() and bursts.stand_out() else None
 
 
-def _without_strangers(
-    times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, end_ns: int
-) -> tuple[Ints, Ints]:
+def _without_strangers(frame: _Frame, first: Ints, last: Ints, scale: int) -> tuple[Ints, Ints]:
     """All but clusters at the ends of the recording that exceed the others: no part of a burst is larger than one."""
-    head, tail = times[first[0]] - start_ns <= scale, end_ns - times[last[-1]] <= scale
+    times = frame.times
+    begin, end = times.begin_ns[first], times.end_ns[last]
+    head, tail = begin[0] - frame.start_ns <= scale, frame.end_ns - end[-1] <= scale
     if not (head or tail):
         return first, last
-    size, length = last - first + 1, times[last] - times[first]
+    size, length = times.before[last + 1] - times.before[first], end - begin
     strange = (size > MAX_CUT * size[1:-1].max()) | (length > MAX_CUT * length[1:-1].max())
     inner = slice(1 if head and strange[0] else 0, len(first) - (1 if tail and strange[-1] else 0))
     return first[inner], last[inner]
@@ -161,10 +287,11 @@ def _without_strangers(
 class _Bursts:
     """Candidates for bursts, and whether they deserve the name."""
 
-    def __init__(self, times: Ints, first: Ints, last: Ints, scale: int, start_ns: int, end_ns: int) -> None:
-        self.times, self.first, self.last, self.scale = times, first, last, scale
-        self.begin, self.end = times[first], times[last]
-        self.size = last - first + 1
+    def __init__(self, frame: _Frame, first: Ints, last: Ints, scale: int) -> None:
+        self.times, self.first, self.last, self.scale = frame.times, first, last, scale
+        self.begin, self.end = self.times.begin_ns[first], self.times.end_ns[last]
+        self.size = self.times.before[last + 1] - self.times.before[first]
+        start_ns, end_ns = frame.start_ns, frame.end_ns
         # A single event has no part that could be missing.
         may_be_cut = bool(self.size.max() > 1)
         self.head_cut = may_be_cut and bool(self.begin[0] - start_ns <= scale)
@@ -185,7 +312,7 @@ class _Bursts:
     @functools.cached_property
     def background(self) -> float:
         """Events in a nanosecond outside of bursts."""
-        return float((len(self.times) - self.size.sum()) / max(self.duration_ns - self.inside, 1))
+        return float((self.times.events - self.size.sum()) / max(self.duration_ns - self.inside, 1))
 
     @functools.cached_property
     def excess(self) -> float:
@@ -195,7 +322,7 @@ class _Bursts:
         # The plain variation first: it is cheap, and too great at nearly all scales.
         if len(self.periods) < MIN_CYCLES - 1 or np.std(self.periods) > MAX_VARIATION * np.mean(self.periods):
             return False
-        return is_regular(self.periods, int(np.median(self.size)))
+        return is_regular(self.periods, int(np.median(self.size)), equal=self.are_equal())
 
     def are_alike(self) -> bool:
         """Whether bursts are like each other in length and size, as the clusters of chance are not."""
@@ -204,12 +331,18 @@ class _Bursts:
             return bool((size > 1).sum() <= MAX_TWINS * len(size))
         return bool(np.std(length) <= MAX_LENGTH_DEVIATION and np.std(size) <= MAX_SIZE_VARIATION * np.mean(size))
 
+    def are_equal(self) -> bool:
+        """Whether nearly all are of the very same size, of two events or more."""
+        size = self.size[self.whole]
+        return bool(np.median(size) > 1 and (size == np.median(size)).mean() >= EQUAL)
+
     def stand_out(self) -> bool:
         """Whether pauses are longer than any distance within, and events much denser than around."""
-        steps = np.diff(self.times[: self.last[-1] + 1])[_inner(self.first, self.last)]
-        if np.median(self.begin[1:] - self.end[:-1]) < MIN_CONTRAST * steps.max(initial=0):
+        steps = self.times.gaps[: self.last[-1]][_inner(self.first, self.last)]
+        contrast = MIN_CONTRAST_OF_EQUALS if self.are_equal() else MIN_CONTRAST
+        if np.median(self.begin[1:] - self.end[:-1]) < contrast * steps.max(initial=0):
             return False
-        if 1 < np.median(self.size) <= FEW and self.excess < MIN_EXCESS_OF_FEW * len(self.times):
+        if 1 < np.median(self.size) <= FEW and self.excess < MIN_EXCESS_OF_FEW * self.times.events:
             return False
         return bool(self.size.sum() - len(self.size) >= MIN_DENSITY * self.background * self.inside)
 
@@ -221,6 +354,7 @@ class _Bursts:
         return Rhythm(
             first=self.first,
             last=self.last,
+            size=self.size,
             whole=self.whole,
             period_ns=round(period),
             pause_ns=round(float(np.median(self.begin[1:] - self.end[:-1]))),
@@ -258,10 +392,14 @@ def folded(distances: Ints) -> tuple[Floats, Ints]:
     return periods, beats
 
 
-def is_regular(periods: Floats, burst_size: int = 1) -> bool:
-    """Whether distances are more alike than chance makes them: by the robust and by the plain variation."""
+def is_regular(periods: Floats, burst_size: int = 1, *, equal: bool = False) -> bool:
+    """Whether distances are more alike than chance makes them: by the robust and by the plain variation.
+
+    Args:
+        equal: whether bursts are as large as each other, which is evidence, too.
+    """
     median = float(np.median(periods))
-    limits = CHANCE if burst_size <= FEW else CHANCE_OF_BURSTS
+    limits = CHANCE if burst_size <= FEW else CHANCE_OF_EQUALS if equal else CHANCE_OF_BURSTS
     limit = limits[min(len(periods) - 3, len(limits) - 1)] * (FEW_SHARE if 1 < burst_size <= FEW else 1)
     if median <= 0 or robust_deviation(periods) > limit * median:
         return False

@@ -8,6 +8,7 @@ from tracekit.units import format_count, format_ns
 
 _NAMED = 6
 _NOUNS = {"exec": ("process starts", "processes start"), "open": ("file is opened", "files are opened")}
+_IO = ("I/O is submitted", "I/Os are submitted")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def say(pattern: Pattern, endings: Endings, *, direct: bool) -> str:
         endings: how its processes end.
         direct: whether the parent of its scope starts the bursts itself, and not something below it.
     """
-    one, many = _NOUNS.get(pattern.event, ("I/O is submitted", "I/Os are submitted"))
+    one, many = _NOUNS.get(pattern.event, _IO)
     period = format_ns(pattern.period_ns)
     if pattern.burst_size > 1:
         text = f"{format_count(pattern.burst_size)} {many} in a burst of {format_ns(pattern.burst_duration_ns)}"
@@ -46,6 +47,22 @@ def say(pattern: Pattern, endings: Endings, *, direct: bool) -> str:
     text += "".join(f"{':' if index == 0 else ','} {part}" for index, part in enumerate(filter(None, details)))
     ending = _ending(pattern, endings)
     return f"{text}; {ending}" if ending else text
+
+
+def say_steady(pattern: Pattern) -> str:
+    """What happens at a steady rate, by whom and how long."""
+    _, many = _NOUNS.get(pattern.event, _IO)
+    what = f"{many} at a steady rate of {format_rate(pattern.rate_per_second)}"
+    who = _who(pattern, direct=True)
+    return f"{what}{', ' if who else ''}{who}, for {format_ns(pattern.end_ns - pattern.start_ns)}"
+
+
+def format_rate(per_second: float) -> str:
+    """A rate in the unit that makes a number of it which people can read."""
+    for rate, unit in ((per_second, "second"), (per_second * 60, "minute")):
+        if rate >= 0.95:
+            return f"{rate:,.{0 if rate >= 99.95 else 1}f} a {unit}"
+    return f"{per_second * 3600:.1f} an hour"
 
 
 def _who(pattern: Pattern, direct: bool) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 import numpy as np
-from laboratory import causes, latencies, rhythms
+from laboratory import causes, latencies, rhythms, streams
 from laboratory.recording import START_NS, Recording
 from rich.console import Console
 from rich.progress import Progress
@@ -48,6 +48,7 @@ class Outcome:
 
 
 def _of_patterns(truth: dict[str, Any], report: Report) -> Outcome:
+    """Whether each planted pattern is told once; a constant rate that is told as such is none that was invented."""
     left = list(report.patterns)
     outcome = Outcome(len(truth["patterns"]))
     for wanted in truth["patterns"]:
@@ -57,20 +58,29 @@ def _of_patterns(truth: dict[str, Any], report: Report) -> Outcome:
         best = max(fitting, key=lambda one: one.events)
         left.remove(best)
         outcome.found += 1
-        for name in ("period_ns", "pause_ns", "burst_size"):
-            outcome.errors[name] = abs(getattr(best, name) - wanted[name]) / max(wanted[name], 1)
-        outcome.errors["clock wrong"] = float(best.clock not in (None, wanted["clock"]))
-    outcome.invented = len(left)
+        for name in ("period_ns", "pause_ns", "burst_size", "rate_per_second"):
+            if name in wanted:
+                error = abs(getattr(best, name) - wanted[name]) / max(wanted[name], 1)
+                outcome.errors[name] = max(error, outcome.errors.get(name, 0.0))
+        if "clock" in wanted:
+            outcome.errors["clock wrong"] = float(best.clock not in (None, wanted["clock"]))
+    outcome.invented = sum(not any(_has_rate(one, rate) for rate in truth.get("steady", ())) for one in left)
     return outcome
 
 
 def _fits(one: Pattern, wanted: dict[str, Any]) -> bool:
     together = min(one.end_ns - START_NS, wanted["end_ns"]) - max(one.start_ns - START_NS, wanted["start_ns"])
-    return bool(
-        one.event == wanted["event"]
-        and abs(one.period_ns - wanted["period_ns"]) <= _SAME_PERIOD * wanted["period_ns"]
-        and together >= _SAME_SPAN * (wanted["end_ns"] - wanted["start_ns"])
-    )
+    if together < _SAME_SPAN * (wanted["end_ns"] - wanted["start_ns"]):
+        return False
+    if wanted.get("kind") == "steady":
+        return _has_rate(one, wanted)
+    same_period = abs(one.period_ns - wanted["period_ns"]) <= _SAME_PERIOD * wanted["period_ns"]
+    return bool(one.event == wanted["event"] and one.kind != "steady" and same_period)
+
+
+def _has_rate(one: Pattern, wanted: dict[str, Any]) -> bool:
+    rate = wanted["rate_per_second"]
+    return one.kind == "steady" and one.event == wanted["event"] and abs(one.rate_per_second - rate) <= 0.1 * rate
 
 
 def _of_modes(truth: dict[str, Any], report: Report) -> Outcome:
@@ -109,7 +119,15 @@ def _opens(report: Report) -> Latency:
 
 #: By detector: the scenarios, and how a report of them is judged.
 DETECTORS: dict[str, list[tuple[Scenarios, Callable[[dict[str, Any], Report], Outcome]]]] = {
-    "rhythms": [(rhythms.with_rhythm, _of_patterns), (rhythms.without_rhythm, _of_patterns)],
+    "rhythms": [
+        (scenarios, _of_patterns)
+        for scenarios in (
+            rhythms.with_rhythm,
+            streams.with_rhythm,
+            rhythms.without_rhythm,
+            streams.without_rhythm,
+        )
+    ],
     "modes": [(latencies.plain, _of_modes), (latencies.with_modes, _of_modes)],
     "outliers": [
         (latencies.plain, _of_outliers),

@@ -17,6 +17,9 @@ from tracekit.units import format_bytes, format_count, format_ns, format_share
 
 TOP = 5
 
+#: Of so many commands of a chain it is told how long they live.
+_LIFETIMES = 4
+
 
 def to_text(report: Report, width: int = 80, color: bool = False, top: int = TOP) -> str:
     """The report in lines of at most `width` characters.
@@ -157,9 +160,12 @@ def _pattern(pattern: Pattern, report: Report) -> list[Any]:
         ("seen", f"{pattern.cycles:,} times, from {start} to {end}"),
         ("beat", beat[pattern.clock]),
         ("runs", _chain(pattern.chain) if pattern.event == "exec" else ""),
+        ("lives", _lifetimes(pattern.lifetimes)),
         ("exits", ", ".join(f"{_status(code)}: {count:,}" for code, count in pattern.exit_codes.items())),
     ]
-    if pattern.burst_size == 1:
+    if pattern.kind == "steady":
+        rows = [("rate", f"{pattern.rate_per_second:,.1f} a second, steadily, from {start} to {end}")]
+    elif pattern.burst_size == 1:
         rows = [row for row in rows if row[0] not in ("burst", "pause")]
     for name, text in rows:
         if text:
@@ -171,6 +177,13 @@ def _chain(chain: Sequence[str]) -> str:
     """Commands in order, neighbours that are the same as one."""
     runs = [(name, len(list(same))) for name, same in groupby(chain)]
     return ", ".join(printable(name) if count == 1 else f"{printable(name)} x {count}" for name, count in runs)
+
+
+def _lifetimes(lifetimes: dict[str, int]) -> str:
+    """How long the longest-lived commands live, in the order of the chain."""
+    longest = sorted(lifetimes, key=lambda name: -lifetimes[name])[:_LIFETIMES]
+    told = [f"{printable(name)} {format_ns(lifetime)}" for name, lifetime in lifetimes.items() if name in longest]
+    return ", ".join(told) + (f" and {len(lifetimes) - len(told)} shorter" if len(told) < len(lifetimes) else "")
 
 
 def _status(code: str) -> str:

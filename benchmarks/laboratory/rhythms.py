@@ -50,7 +50,8 @@ class Beat:
         return rounds
 
 
-def _truth(rounds: list[Ints], event: str, clock: bool) -> dict[str, object]:
+def truth_of(rounds: list[Ints], event: str, clock: bool) -> dict[str, object]:
+    """What a report should tell of these rounds."""
     begin = np.array([one[0] for one in rounds])
     end = np.array([one[-1] for one in rounds])
     sizes = np.array([len(one) for one in rounds])
@@ -88,7 +89,9 @@ def planted(
     low, high = (share * recording.duration_ns for share in span)
     rounds = beat.times(chance, low + chance.uniform(0, 1) * beat.period_ns, high)
     rounds = [one for one in rounds if one[0] >= 0 and one[-1] < recording.duration_ns]
-    recording.truth = {"patterns": [_truth(rounds, "exec", beat.clock)]}
+    rates = {others_per_second, beside_per_second, others_per_second + beside_per_second}
+    steady = [{"event": "exec", "rate_per_second": rate} for rate in rates]
+    recording.truth = {"patterns": [truth_of(rounds, "exec", beat.clock)], "steady": steady}
     at = np.concatenate(rounds)
     recording.processes(at, _lives(chance, len(at), beat), "attempt", _SUPERVISOR, 1)
     for rate, parent, comm in ((others_per_second, _INIT, "stranger"), (beside_per_second, _SUPERVISOR, "errand")):
@@ -140,8 +143,10 @@ def with_rhythm(chance: Chance) -> dict[str, Callable[[], Recording]]:
 def without_rhythm(chance: Chance) -> dict[str, Callable[[], Recording]]:
     """Scenarios in which there is none, by their names."""
 
-    def starts(times_s: np.ndarray, seconds: float = 20.0) -> Recording:
-        recording = Recording(round(seconds * SECOND_NS), truth={"patterns": []})
+    def starts(times_s: np.ndarray, seconds: float = 20.0, steady: bool = False) -> Recording:
+        rate = {"event": "exec", "rate_per_second": len(times_s) / seconds}
+        truth = {"patterns": [], "steady": [rate] if steady else []}
+        recording = Recording(round(seconds * SECOND_NS), truth=truth)
         recording.running(_INIT, 0, "init")
         recording.running(_SHELL, _INIT, "shell")
         at = (times_s * SECOND_NS).astype(np.int64)
@@ -149,7 +154,8 @@ def without_rhythm(chance: Chance) -> dict[str, Callable[[], Recording]]:
         return recording
 
     def poisson() -> Recording:
-        return starts(chance.uniform(0, 20, chance.poisson(np.exp(chance.uniform(np.log(5), np.log(5000))))))
+        count = chance.poisson(np.exp(chance.uniform(np.log(5), np.log(5000))))
+        return starts(chance.uniform(0, 20, count), steady=True)
 
     def bursts() -> Recording:
         begins = np.cumsum(chance.exponential(chance.uniform(0.3, 3), 200))
@@ -160,17 +166,22 @@ def without_rhythm(chance: Chance) -> dict[str, Callable[[], Recording]]:
         return starts(np.concatenate([np.zeros(0), *parts]))
 
     def build() -> Recording:
-        return starts(np.concatenate([_build_job(chance, 20.0) for _ in range(int(chance.integers(1, 5)))]))
+        return starts(np.concatenate([build_times(chance, 20.0) for _ in range(int(chance.integers(1, 5)))]))
 
     def walk() -> Recording:
-        rate = np.minimum(np.exp(np.cumsum(chance.normal(0, 0.3, 200))) * 5, 500)
-        counts = chance.poisson(rate * 0.1)
-        return starts((np.repeat(np.arange(200), counts) + chance.uniform(0, 1, int(counts.sum()))) * 0.1)
+        return starts(wandering_times(chance))
 
     return {"chance": poisson, "bursts at chance times": bursts, "a parallel build": build, "a rate that wanders": walk}
 
 
-def _build_job(chance: Chance, seconds: float) -> np.ndarray:
+def wandering_times(chance: Chance) -> np.ndarray:
+    """Times within 20 s whose rate is a random walk."""
+    rate = np.minimum(np.exp(np.cumsum(chance.normal(0, 0.3, 200))) * 5, 500)
+    counts = chance.poisson(rate * 0.1)
+    return np.asarray((np.repeat(np.arange(200), counts) + chance.uniform(0, 1, int(counts.sum()))) * 0.1)
+
+
+def build_times(chance: Chance, seconds: float) -> np.ndarray:
     """Compilers one after another: each start has its driver, compiler and assembler."""
     ends = np.cumsum(chance.lognormal(-1, 0.5, int(seconds * 5)))
     begins = np.concatenate(([0.0], ends[:-1]))

@@ -194,7 +194,7 @@ def io(builder, at_ns):
 
 
 @pytest.mark.parametrize(("event", "period_us"), [("block_start", 160), ("open", 160), ("open", 4000)])
-def test_one_after_another_is_no_rhythm_worth_telling(tmp_path, event, period_us):
+def test_one_after_another_is_a_steady_rate_and_no_rhythm_worth_telling(tmp_path, event, period_us):
     builder = TraceBuilder(duration_ns=2000 * period_us * 1000)
     for turn in range(1990):
         if event == "open":
@@ -203,8 +203,42 @@ def test_one_after_another_is_no_rhythm_worth_telling(tmp_path, event, period_us
         else:
             io(builder, turn * period_us * 1000)
     result = analyze(builder.trace(tmp_path / "t"))
-    assert result.patterns == ()
+    (one,) = result.patterns
+    assert (one.kind, one.event, one.cycles) == ("steady", event, 1990)
+    assert one.rate_per_second == pytest.approx(1e6 / period_us)
+    assert f"at a steady rate of {1e6 / period_us:,.0f} a second, by" in one.sentence
     assert result.findings == ()
+
+
+def poisson_opens(*, walk=0.0):
+    """Opens by three commands at chance times; the rate of all of them wanders, or not."""
+    chance = np.random.default_rng(1)
+    builder = TraceBuilder(duration_ns=20 * SECOND_NS)
+    rate = np.exp(np.cumsum(chance.normal(0, walk, 200)))
+    for comm in ("cat", "ls", "wc"):
+        counts = chance.poisson(50 * 0.1 * rate / rate.mean())
+        for at in (np.repeat(np.arange(200), counts) + chance.uniform(0, 1, counts.sum())) * 0.1:
+            columns = {"pid": 7, "tid": 7, "comm": comm, "path": "/etc/motd", "ret": 3, "duration_ns": 1000}
+            builder.add("open", round(at * SECOND_NS), **columns)
+    return builder
+
+
+def test_a_steady_rate_is_told_once_and_is_no_finding(tmp_path):
+    result = analyze(poisson_opens().trace(tmp_path / "t"))
+    (one,) = result.patterns
+    assert (one.kind, one.scope, one.share) == ("steady", {"path": "/etc/motd"}, 1.0)
+    assert one.sentence.startswith("files are opened at a steady rate of 1")
+    assert result.findings == ()
+
+
+def test_a_rate_that_wanders_is_not_steady(tmp_path):
+    assert analyze(poisson_opens(walk=0.1).trace(tmp_path / "t")).patterns == ()
+
+
+def test_how_long_each_command_lives(tmp_path):
+    builder = rounds(shell(), [("serve", (3,)), ("date", (0,))])
+    (one,) = analyze(builder.trace(tmp_path / "t")).patterns
+    assert one.lifetimes == {"serve": MS, "date": MS}
 
 
 @pytest.mark.parametrize(
