@@ -50,7 +50,8 @@ class Beat:
         return rounds
 
 
-def _truth(rounds: list[Ints], event: str, clock: bool) -> dict[str, object]:
+def truth_of_rounds(rounds: list[Ints], event: str, clock: bool) -> dict[str, object]:
+    """What a report should tell of events in rounds, each with the times of its events in nanoseconds."""
     begin = np.array([one[0] for one in rounds])
     end = np.array([one[-1] for one in rounds])
     sizes = np.array([len(one) for one in rounds])
@@ -88,7 +89,7 @@ def planted(
     low, high = (share * recording.duration_ns for share in span)
     rounds = beat.times(chance, low + chance.uniform(0, 1) * beat.period_ns, high)
     rounds = [one for one in rounds if one[0] >= 0 and one[-1] < recording.duration_ns]
-    recording.truth = {"patterns": [_truth(rounds, "exec", beat.clock)]}
+    recording.truth = {"patterns": [truth_of_rounds(rounds, "exec", beat.clock)]}
     at = np.concatenate(rounds)
     recording.processes(at, _lives(chance, len(at), beat), "attempt", _SUPERVISOR, 1)
     for rate, parent, comm in ((others_per_second, _INIT, "stranger"), (beside_per_second, _SUPERVISOR, "errand")):
