@@ -4,7 +4,7 @@ from typing import Any
 
 from laboratory.real.disk import modes, sleeping_disk
 from laboratory.real.disks import client, truth_of_disk, two_modes
-from laboratory.real.processes import job, others, rhythm
+from laboratory.real.processes import EVENTS, job, others, rhythm
 from laboratory.real.recorded import Command, Laboratory, Recorded, Scenario
 
 _PLUGINS = ",".join(f"plugin-{name}.so" for name in ("auth", "cache", "codec", "proxy", "queue"))
@@ -33,17 +33,17 @@ def failing(lab: Laboratory, name: str) -> dict[str, Any]:
 
 
 def failing_opens(lab: Laboratory) -> Recorded:
-    trace = lab.record(lab.together(poller(lab, 2000), searcher(lab, 100)))
+    trace = lab.record(lab.together(poller(lab, 2000), searcher(lab, 100)), EVENTS)
     return Recorded(trace, {"failing_opens": [failing(lab, "poller"), failing(lab, "searcher")]})
 
 
 def storm_of_opens(lab: Laboratory) -> Recorded:
-    trace = lab.record(storm(lab, 50_000))
+    trace = lab.record(storm(lab, 50_000), EVENTS)
     return Recorded(trace, {"failing_opens": [failing(lab, "storm")]})
 
 
 def search_along_folders(lab: Laboratory) -> Recorded:
-    trace = lab.record(searcher(lab, 100))
+    trace = lab.record(searcher(lab, 100), EVENTS)
     return Recorded(trace, {"failing_opens": [failing(lab, "searcher")]})
 
 

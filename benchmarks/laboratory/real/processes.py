@@ -11,8 +11,8 @@ from laboratory.real.recorded import Command, Laboratory, Recorded, Scenario
 from laboratory.rhythms import truth_of_rounds
 
 SERVICE_PAUSE_S, JOB_PERIOD_S, CRON_PERIOD_S = 1.0, 0.7, 2.0
-#: What is known of: not the disk that the programs are on.
-_EVENTS = ("--events", "process,open")
+#: Of what the truth is known: not of the disk that the programs are on.
+EVENTS = ("--events", "process,open")
 _SERVICE = ("true", "uname", "sleep 0.01..0.06", "false")
 _JOB = ("true", "uname", "sleep 0.02..0.3")
 #: Programs that open nothing that is missing.
@@ -40,35 +40,35 @@ def rhythm(lab: Laboratory, name: str, *, clock: bool) -> dict[str, Any]:
 
 
 def respawning(lab: Laboratory) -> Recorded:
-    trace = lab.record(service(lab), _EVENTS)
+    trace = lab.record(service(lab), EVENTS)
     return Recorded(trace, {"patterns": [rhythm(lab, "supervise", clock=False)]})
 
 
 def respawning_beside_others(lab: Laboratory) -> Recorded:
-    trace = lab.record(lab.together(service(lab), others(lab, 0.2)), _EVENTS)
+    trace = lab.record(lab.together(service(lab), others(lab, 0.2)), EVENTS)
     return Recorded(trace, {"patterns": [rhythm(lab, "supervise", clock=False)]})
 
 
 def by_a_clock(lab: Laboratory) -> Recorded:
-    trace = lab.record(job(lab), _EVENTS)
+    trace = lab.record(job(lab), EVENTS)
     return Recorded(trace, {"patterns": [rhythm(lab, "scheduler", clock=True)]})
 
 
 def like_cron(lab: Laboratory) -> Recorded:
     cron = lab.program("cron", "by_clock", lab.seconds, lab.seed, CRON_PERIOD_S)
-    trace = lab.record(lab.together([*cron, "sleep 0.01..0.8"], others(lab, 0.5)), _EVENTS)
+    trace = lab.record(lab.together([*cron, "sleep 0.01..0.8"], others(lab, 0.5)), EVENTS)
     return Recorded(trace, {"patterns": [rhythm(lab, "cron", clock=True)]})
 
 
 def chance_forks(lab: Laboratory) -> Recorded:
-    return Recorded(lab.record(others(lab, 0.1), _EVENTS), {"patterns": []})
+    return Recorded(lab.record(others(lab, 0.1), EVENTS), {"patterns": []})
 
 
 def parallel_build(lab: Laboratory) -> Recorded:
     sources = lab.folder / "build"
     sources.mkdir()
     _write_sources(sources, lab.chance, round(8 * lab.seconds))
-    return Recorded(lab.record([_needed("make"), "-s", "-j4", "-C", str(sources)], _EVENTS), {"patterns": []})
+    return Recorded(lab.record([_needed("make"), "-s", "-j4", "-C", str(sources)], EVENTS), {"patterns": []})
 
 
 def _write_sources(folder: Path, chance: np.random.Generator, files: int) -> None:
