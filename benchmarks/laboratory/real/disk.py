@@ -118,7 +118,8 @@ def _mount(stack: ExitStack, mount_point: Path, log: Path, plan: Plan, one_at_a_
     if one_at_a_time:
         command.append("one-at-a-time")
     with said.open("w") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output)
+        # In a session of its own: Ctrl-C ends it in its turn, once nothing uses it.
+        server = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     stack.callback(_end, server)
     stack.callback(_unmount, mount_point)
     deadline = time.monotonic() + _WAIT_S

@@ -11,7 +11,11 @@ from laboratory.real.disk import SIZE_BYTES, Plan, SleepingDisk, modes, sleeping
 from laboratory.real.recorded import Command, Laboratory, Recorded, Scenario
 from laboratory.real.workload import EDGE_BYTES
 
+# By kind: milliseconds, and share of the requests.
+_ONE_MODE = {"usual": (5.0, 1.0)}
 _TWO_MODES = {"fast": (4.0, 0.85), "slow": (40.0, 0.15)}
+_THREE_MODES = {"fast": (4.0, 0.6), "middle": (15.0, 0.25), "slow": (60.0, 0.15)}
+_COUNT = 2400
 _WORKERS = 4
 #: Percentiles that a report tells.
 WITNESSED = {"p50_ns": 50.0, "p90_ns": 90.0, "p99_ns": 99.0}
@@ -48,26 +52,27 @@ def truth_of_disk(disk: SleepingDisk, *kinds: str) -> dict[str, Any]:
 
 
 def with_two_modes(lab: Laboratory) -> Recorded:
-    count = 2400
-    with sleeping_disk(lab.folder, two_modes(lab, count)) as disk:
-        trace = lab.record(client(lab, disk, count), disk.recorded)
-    return Recorded(trace, truth_of_disk(disk, "fast", "slow"))
+    return _used(lab, two_modes(lab, _COUNT), *_TWO_MODES)
 
 
 def with_one_mode(lab: Laboratory) -> Recorded:
-    count = 2400
-    with sleeping_disk(lab.folder, modes(lab.chance, count, {"usual": (5.0, 1.0)}, spread=0.25)) as disk:
-        trace = lab.record(client(lab, disk, count), disk.recorded)
-    return Recorded(trace, truth_of_disk(disk, "usual"))
+    return _used(lab, modes(lab.chance, _COUNT, _ONE_MODE, spread=0.25), "usual")
+
+
+def with_three_modes(lab: Laboratory) -> Recorded:
+    return _used(lab, modes(lab.chance, _COUNT, _THREE_MODES), *_THREE_MODES)
 
 
 def stalling(lab: Laboratory) -> Recorded:
-    count = 2400
-    plan = modes(lab.chance, count, {"usual": (5.0, 1.0)}, spread=0.25)
-    plan = with_outliers(plan, {count // 2 + number: 500.0 for number in range(_WORKERS)}, "stall")
+    stall = {_COUNT // 2 + number: 500.0 for number in range(_WORKERS)}
+    return _used(lab, with_outliers(modes(lab.chance, _COUNT, _ONE_MODE, spread=0.25), stall, "stall"), "usual")
+
+
+def _used(lab: Laboratory, plan: Plan, *kinds: str) -> Recorded:
+    """Each request of the plan, and none twice."""
     with sleeping_disk(lab.folder, plan) as disk:
-        trace = lab.record(client(lab, disk, count), disk.recorded)
-    return Recorded(trace, truth_of_disk(disk, "usual"))
+        trace = lab.record(client(lab, disk, len(plan)), disk.recorded)
+    return Recorded(trace, truth_of_disk(disk, *kinds))
 
 
 def queueing(lab: Laboratory) -> Recorded:
@@ -89,7 +94,7 @@ def witnessed_by_fio(lab: Laboratory) -> Recorded:
         command += ["--rw=randrw", "--bs=4k", "--iodepth=8", f"--number_ios={count}", f"--randseed={lab.seed}"]
         command += [f"--offset={EDGE_BYTES}", f"--size={SIZE_BYTES - 2 * EDGE_BYTES}", f"--write_lat_log={log}"]
         trace = lab.record([*command, f"--output={log}.txt"], (*disk.recorded, "--events=block"))
-    return Recorded(trace, truth_of_disk(disk, "fast", "slow") | {"witness": _told_by_fio(Path(f"{log}_lat.1.log"))})
+    return Recorded(trace, truth_of_disk(disk, *_TWO_MODES) | {"witness": _told_by_fio(Path(f"{log}_lat.1.log"))})
 
 
 def _told_by_fio(log: Path) -> dict[str, int]:
@@ -103,6 +108,7 @@ def _told_by_fio(log: Path) -> dict[str, int]:
 #: By name: what runs, and what is recorded of it.
 SCENARIOS: dict[str, Scenario] = {
     "a disk with one mode": with_one_mode,
+    "three modes": with_three_modes,
     "two modes, outliers and a stall": with_two_modes,
     "a stall": stalling,
     "slow in deep queues": queueing,
