@@ -6,7 +6,7 @@
 #   make bench-capture   what recording costs, beside perf and bpftrace: about eight minutes; benchmarks/README.md
 #   make bench-hour      record a mixed load for an hour, and watch the recorder
 #   make bench-truth     how often the analyzer is right, on traces with known truth: about ten minutes
-#   make bench-truth-real the same on real workloads, recorded as root: about three minutes
+#   make bench-truth-real the same on real workloads, recorded as root: three to six minutes
 #   make stress          kill a hundred recorders under load, and see what comes back: about ten minutes
 #   make setup           only install
 #   make clean           remove what was built and installed here

@@ -88,7 +88,7 @@ def witnessed_by_fio(lab: Laboratory) -> Recorded:
     """fio notes the latency of each of its I/Os itself."""
     if shutil.which("fio") is None:
         raise UnavailableError("fio is not installed")
-    log, count = lab.folder / "fio", 3000
+    log, count = lab.folder / "fio", 1200
     with sleeping_disk(lab.folder, modes(lab.chance, count, _TWO_MODES)) as disk:
         command = ["fio", "--name=witness", f"--filename={disk.device}", "--direct=1", "--ioengine=libaio"]
         command += ["--rw=randrw", "--bs=4k", "--iodepth=8", f"--number_ios={count}", f"--randseed={lab.seed}"]
