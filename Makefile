@@ -7,6 +7,7 @@
 #   make bench-hour      record a mixed load for an hour, and watch the recorder
 #   make bench-analyze   how fast a report is, beside a bare scan, DuckDB and pandas: about fifteen minutes
 #   make bench-truth     how often the analyzer is right, on traces with known truth: about ten minutes
+#   make bench-truth-real the same on real workloads, recorded as root: three to six minutes
 #   make stress          kill a hundred recorders under load, and see what comes back: about ten minutes
 #   make setup           only install
 #   make clean           remove what was built and installed here
@@ -19,7 +20,7 @@ BENCH_OPTIONS ?=
 STRESS_OPTIONS ?=
 
 .NOTPARALLEL:
-.PHONY: demo test lint bench-capture bench-hour bench-analyze bench-truth stress setup setup-test system system-test system-bench clean
+.PHONY: demo test lint bench-capture bench-hour bench-analyze bench-truth bench-truth-real stress setup setup-test system system-test system-bench clean
 
 # Who may not install packages may still read a report.
 demo:
@@ -35,7 +36,7 @@ lint: setup-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy demo/workload.py sample_traces/make.py
-	$(BIN)/mypy benchmarks/capture.py benchmarks/hour.py benchmarks/truth.py
+	$(BIN)/mypy benchmarks/capture.py benchmarks/hour.py benchmarks/truth.py benchmarks/real.py benchmarks/laboratory/real/sleeper.py
 	$(BIN)/mypy benchmarks/analyze.py benchmarks/analyze_peers.py
 	$(BIN)/mypy tests/stress/kill_recorder.py
 	$(BIN)/lint-imports --no-logo
@@ -52,6 +53,9 @@ bench-analyze: setup-test
 
 bench-truth: .venv/.installed-to-report
 	@$(BIN)/python benchmarks/truth.py $(BENCH_OPTIONS)
+
+bench-truth-real: system .venv/.installed-bench system-bench
+	@$(if $(filter-out 0,$(shell id -u)),sudo) $(BIN)/python benchmarks/real.py $(BENCH_OPTIONS)
 
 stress: setup
 	@$(if $(filter-out 0,$(shell id -u)),sudo) $(BIN)/python tests/stress/kill_recorder.py $(STRESS_OPTIONS)
@@ -83,6 +87,11 @@ system-bench:
 .venv/.installed-test: $(BUILT_FROM) | .venv/bin/pip
 	@echo "Installing tracekit and what its tests need into .venv"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ .venv/.installed
+
+.venv/.installed-bench: $(BUILT_FROM) | .venv/bin/pip
+	@echo "Installing tracekit and what its benchmarks need into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ .venv/.installed
 
 .venv/bin/pip:

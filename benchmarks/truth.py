@@ -47,12 +47,16 @@ class Outcome:
     errors: dict[str, float] = field(default_factory=dict)
 
 
-def _of_patterns(truth: dict[str, Any], report: Report) -> Outcome:
-    """Whether each planted pattern is told once; a constant rate that is told as such is none that was invented."""
+def of_patterns(truth: dict[str, Any], report: Report, began_ns: int = START_NS) -> Outcome:
+    """Whether each planted pattern is told once, and no other; a constant rate that is told as such is not invented.
+
+    Args:
+        began_ns: when the times in the truth begin to count.
+    """
     left = list(report.patterns)
     outcome = Outcome(len(truth["patterns"]))
     for wanted in truth["patterns"]:
-        fitting = [one for one in left if _fits(one, wanted)]
+        fitting = [one for one in left if _fits(one, wanted, began_ns)]
         if not fitting:
             continue
         best = max(fitting, key=lambda one: one.events)
@@ -68,8 +72,8 @@ def _of_patterns(truth: dict[str, Any], report: Report) -> Outcome:
     return outcome
 
 
-def _fits(one: Pattern, wanted: dict[str, Any]) -> bool:
-    together = min(one.end_ns - START_NS, wanted["end_ns"]) - max(one.start_ns - START_NS, wanted["start_ns"])
+def _fits(one: Pattern, wanted: dict[str, Any], began_ns: int) -> bool:
+    together = min(one.end_ns - began_ns, wanted["end_ns"]) - max(one.start_ns - began_ns, wanted["start_ns"])
     if together < _SAME_SPAN * (wanted["end_ns"] - wanted["start_ns"]):
         return False
     if wanted.get("kind") == "steady":
@@ -83,8 +87,9 @@ def _has_rate(one: Pattern, wanted: dict[str, Any]) -> bool:
     return one.kind == "steady" and one.event == wanted["event"] and abs(one.rate_per_second - rate) <= 0.1 * rate
 
 
-def _of_modes(truth: dict[str, Any], report: Report) -> Outcome:
-    modes = _opens(report).modes
+def of_modes(truth: dict[str, Any], report: Report, metric: str = "open") -> Outcome:
+    """Every mode is told at its place, and no other."""
+    modes = of_all(report, metric).modes
     if len(truth["modes"]) == 1:
         return Outcome(invented=max(len(modes) - 1, 0))
     outcome = Outcome(len(truth["modes"]))
@@ -99,28 +104,29 @@ def _of_modes(truth: dict[str, Any], report: Report) -> Outcome:
     return outcome
 
 
-def _of_outliers(truth: dict[str, Any], report: Report) -> Outcome:
-    outliers = _opens(report).outliers
+def of_outliers(truth: dict[str, Any], report: Report, metric: str = "open") -> Outcome:
+    """So many outliers are told as there are."""
+    outliers = of_all(report, metric).outliers
     told, planted = 0 if outliers is None else outliers.count, truth["outliers"]
     return Outcome(planted, min(told, planted), max(told - planted, 0))
 
 
-def _of_causes(truth: dict[str, Any], report: Report) -> Outcome:
+def of_causes(truth: dict[str, Any], report: Report, slow_ns: int = 1_000_000) -> Outcome:
     """Whether the cause comes first among what sets the slow mode apart; if it does not come at all, nothing may."""
-    device = next(one for one in report.latency if one.metric == "block.device" and not one.group)
-    slow = [mode for mode in device.modes if mode.peak_ns > 1_000_000]
+    slow = [mode for mode in of_all(report, "block.device").modes if mode.peak_ns > slow_ns]
     told = [reason.field for mode in slow[:1] for reason in mode.sets_apart]
     return Outcome(1, int(told[:1] == [truth["field"]]), int(bool(told) and told[0] != truth["field"]))
 
 
-def _opens(report: Report) -> Latency:
-    return next(one for one in report.latency if one.metric == "open" and not one.group)
+def of_all(report: Report, metric: str) -> Latency:
+    """The distribution of a metric over everything."""
+    return next(one for one in report.latency if one.metric == metric and not one.group)
 
 
 #: By detector: the scenarios, and how a report of them is judged.
 DETECTORS: dict[str, list[tuple[Scenarios, Callable[[dict[str, Any], Report], Outcome]]]] = {
     "rhythms": [
-        (scenarios, _of_patterns)
+        (scenarios, of_patterns)
         for scenarios in (
             rhythms.with_rhythm,
             streams.with_rhythm,
@@ -128,13 +134,13 @@ DETECTORS: dict[str, list[tuple[Scenarios, Callable[[dict[str, Any], Report], Ou
             streams.without_rhythm,
         )
     ],
-    "modes": [(latencies.plain, _of_modes), (latencies.with_modes, _of_modes)],
+    "modes": [(latencies.plain, of_modes), (latencies.with_modes, of_modes)],
     "outliers": [
-        (latencies.plain, _of_outliers),
-        (latencies.with_modes, _of_outliers),
-        (latencies.with_outliers, _of_outliers),
+        (latencies.plain, of_outliers),
+        (latencies.with_modes, of_outliers),
+        (latencies.with_outliers, of_outliers),
     ],
-    "causes": [(causes.with_cause, _of_causes)],
+    "causes": [(causes.with_cause, of_causes)],
 }
 
 
@@ -197,7 +203,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-def _table(detector: str, outcomes: dict[str, list[Outcome]]) -> Table:
+def table_of(detector: str, outcomes: dict[str, list[Outcome]]) -> Table:
+    """The outcomes of each scenario, by its name."""
     table = Table(title=f"{detector}: shares with their 95 % intervals, median errors (and 95 % of them)")
     for name in ("scenario", "runs", "found", "runs with something invented", "relative errors"):
         table.add_column(name, justify="left" if name in ("scenario", "relative errors") else "right")
@@ -234,7 +241,7 @@ def main(runs: int, only: str, tune: bool) -> None:
                 for name, outcome in found:
                     outcomes.setdefault(name, []).append(outcome)
                 progress.advance(task)
-            console.print(_table(detector, outcomes))
+            console.print(table_of(detector, outcomes))
 
 
 if __name__ == "__main__":

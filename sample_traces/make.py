@@ -1,22 +1,23 @@
 #!/usr/bin/env python3
-"""Makes the sample traces anew: usage, as root, with tracekit installed: sample_traces/make.py
+"""Makes the sample traces anew: usage, as root, with tracekit and its tests' needs: sample_traces/make.py [NAME...]
 
-Records the demonstration workload, keeps what belongs to its own processes, takes the names of the machine out,
-and writes down in MANIFEST.json what is true of the result, as the workload itself noted it.
+Records a workload for each, keeps what belongs to its own processes, takes the names of the machine out, and writes
+down in MANIFEST.json what is true of the result, as the workload itself noted it.
 """
 
 import hashlib
 import itertools
 import json
 import re
-import subprocess
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,44 +28,124 @@ from tracekit.writer import TraceWriter
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-NAME = "service-restart.parquet"
-SECONDS = 12
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from laboratory.real import mixed  # noqa: E402
+from laboratory.real.disks import with_two_modes  # noqa: E402
+from laboratory.real.recorded import Laboratory, Recorded, Scenario  # noqa: E402
+
+#: The system's Python: that of a virtual environment looks for what is in it.
+PYTHON = Path("/usr/bin/python3").resolve()
+SEED, SECONDS = 1, 12.0
+#: So often it is made at most, until every I/O is in it.
+TRIES = 10
 #: Device number that the first disk gets; the others count on from it.
 FIRST_DEV = 8 << 20
 
 Rewrite = Callable[[str], str]
 
 
-def main() -> int:
-    """Record, filter, redact, write, and describe."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        folder = Path(name)
-        log = record(folder)
-        trace = open_trace(folder / "trace.parquet")
-        rewrite = neutral_paths(folder)
+def service_restart(lab: Laboratory) -> Recorded:
+    """The demonstration workload; its truth is start, end and exit code of each attempt to start the service."""
+    log = lab.folder / "log"
+    workload = [str(lab.python), str(ROOT / "demo" / "workload.py"), "--seconds", f"{lab.seconds:.0f}"]
+    path = lab.record([*workload, "--folder", str(lab.folder), "--log", str(log)])
+    trace = open_trace(path)
+    attempts = [(int(start), int(end)) for start, end, _ in map(str.split, log.read_text().splitlines())]
+    pauses = [later[0] - earlier[1] for earlier, later in itertools.pairwise(attempts)]
+    truth = {
+        "attempts": len(attempts),
+        "burst_size": 30,
+        "period_ns": (attempts[-1][0] - attempts[0][0]) // (len(attempts) - 1),
+        "pause_ns": sum(pauses) // len(pauses),
+        "started_by": "supervise",
+        "runs": chain_of_an_attempt(trace, attempts[0]),
+        "missing_files": ["worker.conf", "worker.conf.local"],
+        "exits": exits_below(trace, "supervise"),
+    }
+    return Recorded(path, truth)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is recorded, and a sentence that says so."""
+
+    scenario: Scenario
+    about: str
+
+
+SAMPLES = {
+    "service-restart": Sample(
+        service_restart, "demo/workload.py: a service that cannot start, started again and again, and work on files"
+    ),
+    "disk-two-modes": Sample(
+        with_two_modes,
+        "four threads on a disk that takes about 4 ms or about 40 ms, with three outliers and a stall",
+    ),
+    "failing-opens": Sample(
+        mixed.failing_opens,
+        "a program that tries one missing path again and again, and one that looks for five files in six folders",
+    ),
+    "nothing-to-find": Sample(
+        mixed.nothing_to_find, "programs, opens that succeed and I/O in one mode, all of it at chance times"
+    ),
+    "several-at-once": Sample(
+        mixed.several_at_once,
+        "a job by a clock, a disk with two modes, outliers and a stall, a path tried in vain, and others beside them",
+    ),
+}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(SAMPLES)))
+def main(names: tuple[str, ...]) -> None:
+    """Make the samples of these NAMES anew, or all."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left of a disk
+    for name in names or SAMPLES:
+        for _ in range(TRIES):
+            if make(name, SAMPLES[name]):
+                break
+        else:
+            raise click.ClickException(f"{name}: the kernel never showed every completion")
+
+
+def make(name: str, sample: Sample) -> bool:
+    """Record, filter, redact, write, and describe; nothing if not all of the I/O was seen."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        lab = Laboratory(Path(folder), SEED, PYTHON, SECONDS)
+        recorded = sample.scenario(lab)
+        if not recorded.has_every_io:
+            return False
+        trace = open_trace(recorded.trace)
         tables = {family: kept(trace, family) for family in FAMILIES}
-        tables = {family: redacted(table, trace.metadata, rewrite) for family, table in tables.items()}
-        write(tables, footer(trace.metadata, tables, rewrite))
-    describe(log)
-    return 0
+        disks = disks_of(trace.metadata, tables["block"])
+        rewrite = neutral_paths(lab.folder, disks)
+        tables = {family: redacted(table, disks, rewrite) for family, table in tables.items()}
+        truth = json.loads(rewrite(json.dumps(recorded.truth)))
+    path = HERE / f"{name}.parquet"
+    write(path, tables, footer(trace.metadata, tables, disks, rewrite))
+    describe(path, sample, truth)
+    return True
 
 
-def record(folder: Path) -> list[tuple[int, int, int]]:
-    """Record the workload; start, end and exit code of each attempt to start the service, as it noted them."""
-    # The system's Python and an empty environment: what somebody keeps in PATH must not show.
-    workload = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "/usr/bin/python3", str(ROOT / "demo" / "workload.py")]
-    workload += ["--seconds", str(SECONDS), "--folder", str(folder), "--log", str(folder / "log")]
-    recorder = [sys.executable, "-m", "tracekit", "record", "-o", str(folder / "trace.parquet"), "--"]
-    subprocess.run(recorder + workload, check=True)
-    lines = (folder / "log").read_text().splitlines()
-    return [(int(start), int(end), int(code)) for start, end, code in map(str.split, lines)]
+def disks_of(metadata: Metadata, table: pa.Table) -> dict[str, Disk]:
+    """By its name on the machine, each disk that these rows are of under another name, without model and size."""
+    used = set(table.column("dev").to_pylist())
+    return {
+        disk.name: Disk(f"disk{index}", FIRST_DEV + 16 * index, None, disk.scheduler, disk.rotational)
+        for index, disk in enumerate(disk for disk in metadata.disks if disk.dev in used)
+    }
 
 
-def neutral_paths(folder: Path) -> Rewrite:
-    """Paths of this checkout and of the folder that the workload ran in, as if they were somewhere plain."""
+def neutral_paths(folder: Path, disks: dict[str, Disk]) -> Rewrite:
+    """Paths of this checkout, of the folder that the workload ran in, and of disks, as if they were somewhere plain."""
+    plain = {str(ROOT): "/srv/tracekit", str(folder): "/var/tmp"}
+    plain |= {f"/dev/{name}": f"/dev/{disk.name}" for name, disk in disks.items()}
 
     def rewrite(text: str) -> str:
-        return text.replace(str(ROOT), "/srv/tracekit").replace(str(folder), "/var/tmp")
+        for old, new in plain.items():
+            text = text.replace(old, new)
+        return text
 
     return rewrite
 
@@ -76,7 +157,7 @@ def kept(trace: Trace, family: str) -> pa.Table:
     if family == "lost":
         return table
     ours = table.filter(pc.is_in(table.column("pid"), value_set=pa.array(sorted(workload_pids(trace)), pa.int32())))
-    return table.filter(pa.array(requests_of(table, workload_pids(trace)))) if family == "block" else ours
+    return table.filter(pa.array(requests_of(table, workload_pids(trace)), pa.bool_())) if family == "block" else ours
 
 
 def workload_pids(trace: Trace) -> set[int]:
@@ -103,10 +184,9 @@ def requests_of(table: pa.Table, pids: set[int]) -> list[bool]:
     return result
 
 
-def redacted(table: pa.Table, metadata: Metadata, rewrite: Rewrite) -> pa.Table:
+def redacted(table: pa.Table, disks: dict[str, Disk], rewrite: Rewrite) -> pa.Table:
     """The same rows without the machine's names."""
     rows = table.to_pylist()
-    disks = {disk.dev: new for disk, new in zip(metadata.disks, neutral_disks(metadata.disks), strict=True)}
     for row in rows:
         if row["path"] is not None:
             row["path"] = rewrite(row["path"])
@@ -116,30 +196,26 @@ def redacted(table: pa.Table, metadata: Metadata, rewrite: Rewrite) -> pa.Table:
             row["argv"] = argv
         if row["cgroup"] is not None:
             row["cgroup"] = "/"
-        if row["dev"] is not None:
-            row["dev"], row["disk"] = disks[row["dev"]].dev, disks[row["dev"]].name
+        if row["disk"] is not None:
+            row["dev"], row["disk"] = disks[row["disk"]].dev, disks[row["disk"]].name
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def neutral_disks(disks: tuple[Disk, ...]) -> tuple[Disk, ...]:
-    """The disks under other names and numbers, without model and size."""
-    return tuple(
-        Disk(f"disk{index}", FIRST_DEV + 16 * index, None, disk.scheduler, disk.rotational)
-        for index, disk in enumerate(disks)
-    )
-
-
-def footer(metadata: Metadata, tables: dict[str, pa.Table], rewrite: Rewrite) -> Metadata:
+def footer(metadata: Metadata, tables: dict[str, pa.Table], disks: dict[str, Disk], rewrite: Rewrite) -> Metadata:
     """What is left counts as written, the rest as filtered."""
+    filters = dict(metadata.filters)
+    if "disk" in filters:
+        filters["disk"] = [disks[name].name for name in filters["disk"]]
     return replace(
         metadata,
         hostname=None,
         kernel=re.sub(r"-.*", "", metadata.kernel or ""),
         command=tuple(map(rewrite, metadata.command or ())),
-        disks=neutral_disks(metadata.disks),
+        filters=filters,
+        disks=tuple(disks.values()),
         counters={family: counted(old, tables[family].num_rows) for family, old in metadata.counters.items()},
         redaction={
-            "rows": "only those of the demonstration workload's own processes",
+            "rows": "only those of the workload's own processes",
             "names": "host, disks, cgroups and folders renamed or removed",
         },
     )
@@ -150,39 +226,29 @@ def counted(old: Counters, written: int) -> Counters:
     return replace(old, written=written, filtered=old.seen - old.lost - written)
 
 
-def write(tables: dict[str, pa.Table], metadata: Metadata) -> None:
+def write(path: Path, tables: dict[str, pa.Table], metadata: Metadata) -> None:
     """The sample, in place of the old one."""
-    writer = TraceWriter(HERE / NAME)
+    path.unlink(missing_ok=True)
+    writer = TraceWriter(path)
     for family, table in tables.items():
         writer.write(family, table)
     writer.close(metadata)
+    path.chmod(0o644)
 
 
-def describe(attempts: list[tuple[int, int, int]]) -> None:
+def describe(path: Path, sample: Sample, truth: dict[str, Any]) -> None:
     """What is true of the sample, so that reports can be held to it."""
-    trace = open_trace(HERE / NAME)
-    pauses = [later[0] - earlier[1] for earlier, later in itertools.pairwise(attempts)]
-    truth: dict[str, Any] = {
-        "attempts": len(attempts),
-        "burst_size": 30,
-        "period_ns": (attempts[-1][0] - attempts[0][0]) // (len(attempts) - 1),
-        "pause_ns": sum(pauses) // len(pauses),
-        "started_by": "supervise",
-        "runs": chain_of_an_attempt(trace, attempts[0]),
-        "rows": trace.counts,
-        "lost": 0,
-        "missing_files": ["worker.conf", "worker.conf.local"],
-        "exits": exits_below(trace, "supervise"),
+    manifest_path = HERE / "MANIFEST.json"
+    manifest = json.loads(manifest_path.read_text())
+    manifest[path.name] = {
+        "made": f"by sample_traces/make.py: {sample.about}; filtered to its processes and redacted",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "truth": truth | {"rows": open_trace(path).counts, "lost": 0},
     }
-    entry = {
-        "made": "by sample_traces/make.py: a recording of demo/workload.py, filtered to its processes and redacted",
-        "sha256": hashlib.sha256((HERE / NAME).read_bytes()).hexdigest(),
-        "truth": truth,
-    }
-    (HERE / "MANIFEST.json").write_text(json.dumps({NAME: entry}, indent=2) + "\n")
+    manifest_path.write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def chain_of_an_attempt(trace: Trace, attempt: tuple[int, int, int]) -> list[str]:
+def chain_of_an_attempt(trace: Trace, attempt: tuple[int, int]) -> list[str]:
     """The commands that one attempt runs, in order."""
     rows = trace.table("exec", columns=["ts_ns", "comm"], start_ns=attempt[0], end_ns=attempt[1]).to_pylist()
     return [row["comm"] for row in rows]
@@ -204,4 +270,4 @@ def exits_below(trace: Trace, comm: str) -> dict[str, dict[str, int]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

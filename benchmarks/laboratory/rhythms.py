@@ -51,7 +51,7 @@ class Beat:
 
 
 def truth_of(rounds: list[Ints], event: str, clock: bool) -> dict[str, object]:
-    """What a report should tell of these rounds."""
+    """What a report should tell of events in rounds, each with the times of its events in nanoseconds."""
     begin = np.array([one[0] for one in rounds])
     end = np.array([one[-1] for one in rounds])
     sizes = np.array([len(one) for one in rounds])
