@@ -1,22 +1,24 @@
 """Opens that keep failing: which command, and the path that it fails on most."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracekit.analyze.census import Tally
-from tracekit.analyze.columns import NULL, UNKNOWN, encoded
+from tracekit.analyze.columns import NULL, UNKNOWN, Ints, encoded, ints
 from tracekit.analyze.results import OpenUse
 from tracekit.analyze.selection import Selection
 from tracekit.trace import Trace
 
 _MANY, _SHARE = 20, 0.3
-#: Failures that are spread over many folders are a search, as every program does it that starts.
-_SAME_PATH = 0.2
+#: Failures that are spread over many folders are a search, as every program does it that starts: unless most are of one
+#: path, or of paths on which the same process has failed before.
+_SAME_PATH, _AGAIN = 0.2, 0.8
 _AT_MOST = 3
+#: A command that fails in more ways than this, of process and path, searches.
+_MOST_WAYS = 100_000
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class FailingOpens:
         errors: names of the errors, the most frequent first.
         path: that most of the failing ones ask for.
         often: how many of them.
+        paths: how many paths they ask for in all.
     """
 
     comm: str
@@ -35,6 +38,23 @@ class FailingOpens:
     errors: tuple[str, ...]
     path: str
     often: int
+    paths: int
+
+
+@dataclass
+class _Failures:
+    """The failing opens of a command: how often each path, and which process on which."""
+
+    paths: Tally = field(default_factory=Tally)
+    ways: set[tuple[int, str]] = field(default_factory=set)
+
+    def add(self, pid: Ints, path: Ints, names: pa.Array) -> None:
+        self.paths.add(names, np.bincount(path, minlength=len(names)))
+        if len(self.ways) <= _MOST_WAYS:
+            pairs = np.unique((pid << 32) | path)
+            self.ways.update(
+                zip((pairs >> 32).tolist(), names.take(pa.array(pairs & 0xFFFFFFFF)).to_pylist(), strict=True)
+            )
 
 
 def failing_opens(trace: Trace, selection: Selection, uses: tuple[OpenUse, ...]) -> tuple[FailingOpens, ...]:
@@ -45,28 +65,28 @@ def failing_opens(trace: Trace, selection: Selection, uses: tuple[OpenUse, ...])
     """
     most = sorted(uses, key=lambda use: (-sum(use.failed.values()), use.name))[:_AT_MOST]
     suspects = [use for use in most if sum(use.failed.values()) >= max(_MANY, _SHARE * use.count)]
-    paths = {use.name: Tally() for use in suspects}
-    for rows in selection.batches(trace, "open", ("comm", "path", "ret")) if suspects else ():
-        for name, counts in _failed_paths(rows, paths):
-            paths[name].add(encoded(rows, "path")[0], counts)
-    return tuple(found for use in suspects if (found := _failing(use, paths[use.name])) is not None)
+    found = {use.name: _Failures() for use in suspects}
+    for rows in selection.batches(trace, "open", ("comm", "path", "ret", "pid")) if suspects else ():
+        _add(rows, found)
+    return tuple(told for use in suspects if (told := _failing(use, found[use.name])) is not None)
 
 
-def _failed_paths(rows: pa.RecordBatch, wanted: dict[str, Tally]) -> Iterator[tuple[str, np.typing.NDArray[np.int64]]]:
-    """Of each wanted command how often it fails on each path of these rows."""
+def _add(rows: pa.RecordBatch, wanted: dict[str, _Failures]) -> None:
+    """Count the failing opens of each wanted command."""
     failed = pc.less(rows.column("ret"), 0).fill_null(False).to_numpy(zero_copy_only=False)
-    (paths, path), (comms, comm) = encoded(rows, "path"), encoded(rows, "comm")
-    for name in wanted:
+    (paths, path), (comms, comm), pid = encoded(rows, "path"), encoded(rows, "comm"), ints(rows, "pid")
+    for name, failures in wanted.items():
         code = NULL if name == UNKNOWN else pc.index(comms, name).as_py()
         if name == UNKNOWN or code != NULL:
-            mine = path[failed & (comm == code)]
-            yield name, np.bincount(mine[mine != NULL], minlength=len(paths))
+            mine = failed & (comm == code) & (path != NULL)
+            failures.add(pid[mine], path[mine], paths)
 
 
-def _failing(use: OpenUse, paths: Tally) -> FailingOpens | None:
-    failed = sum(use.failed.values())
+def _failing(use: OpenUse, failures: _Failures) -> FailingOpens | None:
+    failed, paths = sum(use.failed.values()), failures.paths
     names = paths.busiest(1)
     often = paths.of(names[0]) if names else failed
-    if often < _SAME_PATH * failed:
+    if often < _SAME_PATH * failed and failed - len(failures.ways) < _AGAIN * failed:
         return None
-    return FailingOpens(use.name, use.count, failed, tuple(use.failed), names[0] if names else UNKNOWN, often)
+    path = names[0] if names else UNKNOWN
+    return FailingOpens(use.name, use.count, failed, tuple(use.failed), path, often, paths.distinct)

@@ -10,7 +10,7 @@ from tracekit.analyze.evidence import where_of_pattern
 from tracekit.analyze.failing import FailingOpens
 from tracekit.analyze.patterns import parent_name, restarted
 from tracekit.analyze.processes import Lives
-from tracekit.analyze.results import Finding, Latency, Mode, Pattern, SetsApart, Where
+from tracekit.analyze.results import Finding, Latency, Mode, Outliers, Pattern, SetsApart, Where
 from tracekit.analyze.sentences import format_rate
 from tracekit.schema import EVENTS
 from tracekit.units import format_count, format_ns, format_share
@@ -24,6 +24,10 @@ METRICS = {
 }
 _EVENTS = {"exec": "process starts", "open": "opens", "block_start": "I/O"}
 _FAILED_SHARE = 0.3
+#: Where the most frequent path has less than this of the failures, how many paths there are is told, too.
+_SPREAD = 0.2
+#: Of outliers in several episodes, one is worth telling if it has so many, and this part of all.
+_STALL, _STALL_SHARE = 3, 0.3
 _QUEUE_RATIO = 3
 _WORTH_NS = 1_000_000
 #: How a process ends that writes to a pipe after its reader has seen enough: `yes | head` does it every time.
@@ -139,10 +143,21 @@ def _outliers(one: Latency, start_ns: int) -> Iterator[_Found]:
     if len(out.episodes) == 1 and out.count > 1:
         episode = out.episodes[0]
         title += f", all in one stall at {format_ns(episode.start_ns - start_ns)} into the recording"
+    else:
+        title += _largest_stall(out, start_ns)
     evidence: Evidence = {"metric": one.metric, "count": out.count, "low_ns": out.low_ns, "high_ns": out.high_ns}
     reasons = tuple(reason for reason in out.sets_apart if reason.field != "time" or len(out.episodes) > 1)
     where = _where_of_latency(one, out.low_ns, out.high_ns)
     yield _Found(70, "outliers", _capital(title), _reasons(reasons), evidence, where)
+
+
+def _largest_stall(out: Outliers, start_ns: int) -> str:
+    """The stall that has most of several episodes, if it has a fair part of the outliers."""
+    largest = max(out.episodes, key=lambda one: one.count)
+    if largest.count < max(_STALL, _STALL_SHARE * out.count):
+        return ""
+    at = format_ns(largest.start_ns - start_ns)
+    return f", {format_count(largest.count)} of them in one stall at {at} into the recording"
 
 
 def _where_of_latency(one: Latency, low_ns: int, high_ns: int) -> Where:
@@ -219,6 +234,8 @@ def _failed_opens(one: FailingOpens) -> _Found:
     why = ", ".join(one.errors)
     title = f"{format_count(one.failed)} of {format_count(one.tried)} opens by {one.comm} fail ({why})"
     detail = f"The most frequent path, {format_count(one.often)} times: {one.path}."
+    if one.often < _SPREAD * one.failed:
+        detail = f"They ask for {format_count(one.paths)} paths. {detail}"
     evidence: Evidence = {"comm": one.comm, "failed": one.failed, "opens": one.tried}
     where = Where(EVENTS["open"], fields=(("comm", one.comm),), failed=True)
     return _Found(30, "failed_opens", title, detail, evidence, where)

@@ -123,15 +123,14 @@ class _Summary:
         highest = self.part.histogram.high or 0
         if self.threshold is not None:
             highest = int(self.values[self.values < self.threshold][0])
-        return tuple(self._mode(hill, usual, several, highest) for hill in hills)
+        return tuple(self._mode(hill, several, highest) for hill in hills)
 
-    def _mode(self, hill: Hill, usual: Histogram, several: bool, highest: int) -> Mode:
+    def _mode(self, hill: Hill, several: bool, highest: int) -> Mode:
         low, high = max(hill.low, self.part.histogram.low or 0), min(hill.high, highest)
         peak = min(max(hill.peak, low), high)
-        ends = bin_of(np.array([max(round(low), 0), max(round(high), 0)]))
-        count = int(usual.counts[ends[0] : ends[1] + 1].sum())
         reasons = self._mode_reasons(hill) if several and not hill.minor else ()
-        return Mode(round(low), round(peak), round(high), count, round(count / self.count, 6), hill.minor, reasons)
+        share = round(hill.count / self.count, 6)
+        return Mode(round(low), round(peak), round(high), hill.count, share, hill.minor, reasons)
 
     def _mode_reasons(self, hill: Hill) -> tuple[SetsApart, ...]:
         last = len(COARSE) - 1

@@ -145,7 +145,7 @@ def _outlier_lines(out: Outliers, report: Report) -> list[str]:
         start, end = (format_ns(at - report.trace.start_ns) for at in (episode.start_ns, episode.end_ns))
         lines.append(f"  {format_count(episode.count)} from {start} to {end} into the recording")
     rest = len(out.episodes) - EPISODES
-    more = [f"  and {rest:,} more episodes"] if rest > 0 else []
+    more = [f"  and {rest:,} more episode{'s' if rest > 1 else ''}"] if rest > 0 else []
     return [*lines, *more, *_because(out.sets_apart)]
 
 
