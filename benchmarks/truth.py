@@ -5,7 +5,7 @@ Run as anybody: .venv/bin/python benchmarks/truth.py [--runs 200] [--only rhythm
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -124,37 +124,40 @@ def of_all(report: Report, metric: str) -> Latency:
     return next(one for one in report.latency if one.metric == metric and not one.group)
 
 
-#: By detector: the scenarios, and how a report of them is judged.
-DETECTORS: dict[str, list[tuple[Scenarios, Callable[[dict[str, Any], Report], Outcome]]]] = {
-    "rhythms": [
-        (scenarios, of_patterns)
-        for scenarios in (
-            rhythms.with_rhythm,
-            streams.with_rhythm,
-            rhythms.without_rhythm,
-            streams.without_rhythm,
-        )
-    ],
-    "modes": [(latencies.plain, of_modes), (latencies.with_modes, of_modes)],
-    "outliers": [
-        (latencies.plain, of_outliers),
-        (latencies.with_modes, of_outliers),
-        (latencies.with_outliers, of_outliers),
-    ],
-    "causes": [(causes.with_cause, of_causes)],
+#: How a report is judged, by detector.
+DETECTORS: dict[str, Callable[[dict[str, Any], Report], Outcome]] = {
+    "rhythms": of_patterns,
+    "modes": of_modes,
+    "outliers": of_outliers,
+    "causes": of_causes,
 }
+#: Scenarios, and the detectors that are judged by them.
+SCENARIOS: tuple[tuple[Scenarios, tuple[str, ...]], ...] = (
+    (rhythms.with_rhythm, ("rhythms",)),
+    (streams.with_rhythm, ("rhythms",)),
+    (rhythms.without_rhythm, ("rhythms",)),
+    (streams.without_rhythm, ("rhythms",)),
+    (latencies.plain, ("modes", "outliers")),
+    (latencies.with_modes, ("modes", "outliers")),
+    (latencies.with_outliers, ("outliers",)),
+    (causes.with_cause, ("causes",)),
+)
 
 
-def _run(detector: str, seed: int) -> list[tuple[str, Outcome]]:
-    """Every scenario of a detector once."""
-    outcomes = []
+def judged(detectors: Container[str], seed: int) -> Iterator[tuple[str, str, Outcome]]:
+    """Every scenario of some detectors once: detector, scenario, and what the report made of it."""
     with tempfile.TemporaryDirectory(prefix="tracekit-truth-") as folder:
-        for scenarios, judged in DETECTORS[detector]:
-            for number, (name, make) in enumerate(scenarios(np.random.default_rng(seed)).items()):
-                path = make().write(Path(folder) / f"{number}.parquet")
+        for scenarios, mine in SCENARIOS:
+            wanted = [detector for detector in mine if detector in detectors]
+            for name, make in scenarios(np.random.default_rng(seed)).items() if wanted else ():
+                path = make().write(Path(folder) / "scenario.parquet")
                 truth = json.loads(path.with_suffix(".truth.json").read_text())
-                outcomes.append((name, judged(truth, analyze(open_trace(path)))))
-    return outcomes
+                report = analyze(open_trace(path))
+                yield from ((detector, name, DETECTORS[detector](truth, report)) for detector in wanted)
+
+
+def _run(detectors: list[str], seed: int) -> list[tuple[str, str, Outcome]]:
+    return list(judged(detectors, seed))
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
@@ -234,15 +237,16 @@ def main(runs: int, only: str, tune: bool) -> None:
     """Print how often each detector is right."""
     console = Console(width=150, highlight=False)
     first = _TUNING_SEED if tune else _REPORT_SEED
+    detectors = only.split(",")
+    outcomes: dict[str, dict[str, list[Outcome]]] = {detector: {} for detector in detectors}
     with ProcessPoolExecutor() as pool, Progress(console=Console(stderr=True), transient=True) as progress:
-        for detector in only.split(","):
-            task = progress.add_task(detector, total=runs)
-            outcomes: dict[str, list[Outcome]] = {}
-            for found in pool.map(partial(_run, detector), range(first, first + runs)):
-                for name, outcome in found:
-                    outcomes.setdefault(name, []).append(outcome)
-                progress.advance(task)
-            console.print(table_of(detector, outcomes))
+        task = progress.add_task("reports", total=runs)
+        for found in pool.map(partial(_run, detectors), range(first, first + runs)):
+            for detector, name, outcome in found:
+                outcomes[detector].setdefault(name, []).append(outcome)
+            progress.advance(task)
+    for detector in detectors:
+        console.print(table_of(detector, outcomes[detector]))
 
 
 if __name__ == "__main__":

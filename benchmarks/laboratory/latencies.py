@@ -8,6 +8,8 @@ from laboratory.recording import MS_NS, SECOND_NS, Ints, Recording
 
 Chance = np.random.Generator
 _SECONDS = 60.0
+#: Values of a scenario, at most; so many or fewer on a logarithmic scale, from 300 on.
+MOST = 1_000_000
 
 
 def _opens(chance: Chance, duration_ns: Ints, resolution_ns: int = 1, **truth: object) -> Recording:
@@ -21,7 +23,7 @@ def _size(chance: Chance, most: int) -> int:
     return int(np.exp(chance.uniform(np.log(300), np.log(most))))
 
 
-def plain(chance: Chance, most: int = 100_000) -> dict[str, Callable[[], Recording]]:
+def plain(chance: Chance, most: int = MOST) -> dict[str, Callable[[], Recording]]:
     """One mode, and no outliers."""
     count = _size(chance, most)
     scale = np.exp(chance.uniform(np.log(1e4), np.log(1e8)))
@@ -51,7 +53,7 @@ def plain(chance: Chance, most: int = 100_000) -> dict[str, Callable[[], Recordi
     return found | {"a coarse clock": coarsely}
 
 
-def with_modes(chance: Chance, most: int = 100_000) -> dict[str, Callable[[], Recording]]:
+def with_modes(chance: Chance, most: int = MOST) -> dict[str, Callable[[], Recording]]:
     """Two or three modes, an octave and a half apart at least."""
 
     def mixture(number: int) -> Recording:
@@ -68,7 +70,7 @@ def with_modes(chance: Chance, most: int = 100_000) -> dict[str, Callable[[], Re
     return {"two modes": lambda: mixture(2), "three modes": lambda: mixture(3)}
 
 
-def with_outliers(chance: Chance, most: int = 100_000) -> dict[str, Callable[[], Recording]]:
+def with_outliers(chance: Chance, most: int = MOST) -> dict[str, Callable[[], Recording]]:
     """A few values far above the rest: scattered, or all in one stall."""
 
     def apart(stall: bool) -> Recording:
