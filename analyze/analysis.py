@@ -66,12 +66,7 @@ class _Analysis:
 
     def report(self) -> Report:
         """All of it."""
-        lives = read_processes(self.trace, self.selection, Windows.of(self.lost, "process"))
-        if self.selection != ALL:
-            chosen = lives.start_ns >= self.start_ns
-            lives = lives.only(
-                chosen if self.selection.comm is None else chosen & lives.comm.is_in(self.selection.comm)
-            )
+        lives = self._lives()
         stream = BlockStream(self.census, Windows.of(self.lost, "block"))
         block_latency, block_train = self._blocks(stream)
         open_latency, open_train = self._opens()
