@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.analyze.ahead import ahead
-from tracekit.analyze.blocks import BlockIO, BlockStream, read_blocks
+from tracekit.analyze.blocks import BlockIO, BlockStream, Submissions, read_blocks
 from tracekit.analyze.census import LOOKED_AT, Tally, take_census
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, limited
 from tracekit.analyze.contrast import Field
@@ -16,13 +16,13 @@ from tracekit.analyze.failing import failing_opens
 from tracekit.analyze.findings import findings
 from tracekit.analyze.latency import latencies
 from tracekit.analyze.opens import Opens, read_opens
-from tracekit.analyze.patterns import Train, event_patterns, process_patterns, without_echoes
+from tracekit.analyze.patterns import process_patterns, without_echoes
 from tracekit.analyze.processes import Lives, read_processes
 from tracekit.analyze.quality import Doubts, quality
 from tracekit.analyze.results import Latency, Pattern, Report, TraceFacts
-from tracekit.analyze.rhythm import Times
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.spread import Frame, Grouping, Sample, Spread
+from tracekit.analyze.trains import TrainCollector
 from tracekit.analyze.windows import Windows, read_windows
 from tracekit.analyze.workload import Uses
 from tracekit.schema import FAMILY_OF, RECORDED_FAMILIES
@@ -68,12 +68,12 @@ class _Analysis:
         """All of it."""
         lives = self._lives()
         stream = BlockStream(self.census, Windows.of(self.lost, "block"))
-        block_latency, block_train = self._blocks(stream)
-        open_latency, open_train = self._opens()
+        block_latency, of_blocks = self._blocks(stream)
+        open_latency, of_opens = self._opens()
         missing = {family: self._lost(family, self.start_ns, self.end_ns) for family in RECORDED_FAMILIES}
         latency = (*block_latency, *open_latency, *self._lifetimes(lives))
         latency = tuple(replace(one, lost=missing[one.metric.split(".")[0]]) for one in latency)
-        patterns = self._patterns(lives, (block_train, open_train))
+        patterns = self._patterns(lives, (of_blocks, of_opens))
         workload = replace(self.uses.workload(lives), lost={name: count for name, count in missing.items() if count})
         failing = failing_opens(self.trace, self.selection, workload.open["by_comm"])
         opens = sum(use.count for use in workload.open["by_comm"])
@@ -144,17 +144,17 @@ class _Analysis:
         counts = tuple(tally[pair] for pair in chosen)
         return Grouping(("disk", "op"), tuple(chosen), counts, len(tally) - len(chosen))
 
-    def _blocks(self, stream: BlockStream) -> "tuple[list[Latency], _TrainParts]":
+    def _blocks(self, stream: BlockStream) -> tuple[list[Latency], tuple[Pattern, ...]]:
         """Latencies of block I/O, and when it was submitted."""
         by_disk, by_comm = self._by_disk_and_op(), self._by_command(self.census.tally("block", "comm"))
         windows = Windows.of(self.lost, "block")
         spreads: dict[str, Spread] = {}
-        train = _TrainParts("block_start", ("comm", "cgroup", "disk"))
-        for blocks in ahead(read_blocks(self.trace, self.selection, stream)):
+        train = self._train("block_start", ("comm", "cgroup", "disk"))
+        for submitted, blocks in ahead(read_blocks(self.trace, self.selection, stream)):
             self.doubts.add(blocks)
             self.uses.add_blocks(blocks)
-            names = {"comm": blocks.comm, "cgroup": blocks.cgroup, "disk": blocks.disk}
-            train.add(blocks.submitted_ns, names, blocks.failed)
+            if submitted is not None:
+                self._collect(train, submitted.ts_ns, submitted)
             attributes = blocks.attributes()
             for metric, begin, end, rival in _spans(blocks):
                 if metric not in spreads:
@@ -164,23 +164,23 @@ class _Analysis:
                 known = (begin != NULL) & (end != NULL) & ~rival & ~windows.spanned_by(begin, end)
                 spreads[metric].add(_block_sample(begin, end, blocks, attributes).only(known))
         found = [latencies(spread, self.resolution_ns, self._occurrences("block")) for spread in spreads.values()]
-        return [one for some in found for one in some], train
+        return [one for some in found for one in some], self._rhythms(train, "block")
 
-    def _opens(self) -> "tuple[list[Latency], _TrainParts]":
+    def _opens(self) -> tuple[list[Latency], tuple[Pattern, ...]]:
         """Latencies of opens, and when they began."""
         by_comm = self._by_command(self.census.tally("open", "comm"))
         spread: Spread | None = None
-        train = _TrainParts("open", ("comm", "cgroup", "path"))
+        train = self._train("open", ("comm", "cgroup", "path"))
         for opens in ahead(read_opens(self.trace, self.selection, self.census)):
             self.uses.add_opens(opens)
-            train.add(opens.ts_ns, {"comm": opens.comm, "cgroup": opens.cgroup, "path": opens.path}, opens.failed)
+            self._collect(train, opens.ts_ns, opens)
             attributes = opens.attributes()
             if spread is None:
                 fields = {name: Field.of(codes) for name, codes in attributes.items()}
                 spread = self._spread("open", [by_comm], fields)
             spread.add(_open_sample(opens, attributes))
         found = [] if spread is None else latencies(spread, self.resolution_ns, self._occurrences("open"))
-        return found, train
+        return found, self._rhythms(train, "open")
 
     def _lifetimes(self, lives: Lives) -> list[Latency]:
         known = np.flatnonzero(lives.lifetime_ns != NULL)
@@ -205,11 +205,21 @@ class _Analysis:
 
     # --- patterns ---
 
-    def _patterns(self, lives: Lives, trains: "Sequence[_TrainParts]") -> tuple[Pattern, ...]:
+    def _train(self, event: str, fields: tuple[str, ...]) -> TrainCollector:
+        return TrainCollector(event, self.start_ns, self.end_ns - self.start_ns, fields)
+
+    @staticmethod
+    def _collect(train: TrainCollector, times_ns: Ints, events: Submissions | Opens) -> None:
+        codes = {name: getattr(events, name).named() for name in train.fields}
+        train.add(times_ns, codes, np.zeros(len(times_ns), dtype=np.bool_))
+
+    def _rhythms(self, train: TrainCollector, family: str) -> tuple[Pattern, ...]:
+        return train.patterns({name: self.census.names(family, name).all for name in train.fields})
+
+    def _patterns(self, lives: Lives, others: Sequence[tuple[Pattern, ...]]) -> tuple[Pattern, ...]:
         found = process_patterns(lives, self.start_ns, self.end_ns)
-        for parts in trains:
-            train, groups = parts.train()
-            found += without_echoes(found, event_patterns(train, groups, self.start_ns, self.end_ns))
+        for more in others:
+            found += without_echoes(found, more)
         found = tuple(replace(p, lost=self._lost(FAMILY_OF[p.event], p.start_ns, p.end_ns)) for p in found)
         return tuple(sorted(found, key=_telling))
 
@@ -217,37 +227,6 @@ class _Analysis:
 def _telling(one: Pattern) -> tuple[bool, bool, int, int, list[tuple[str, str]]]:
     """The order in which patterns are told."""
     return one.kind == "steady", one.event != "exec", -one.events, one.start_ns, sorted(one.scope.items())
-
-
-class _TrainParts:
-    """The times of events, collected."""
-
-    def __init__(self, event: str, fields: tuple[str, ...]) -> None:
-        self.event, self.fields = event, fields
-        self._times: list[Ints] = []
-        self._failed: list[Bools] = []
-        self._codes: dict[str, list[Ints]] = {name: [] for name in fields}
-        self._names: dict[str, tuple[str, ...]] = dict.fromkeys(fields, ())
-
-    def add(self, times_ns: Ints, codes: Mapping[str, Codes], failed: Bools) -> None:
-        """Take in some events; a time of -1 is none."""
-        known = times_ns != NULL
-        self._times.append(times_ns[known])
-        self._failed.append(failed[known])
-        for name in self.fields:
-            self._codes[name].append(codes[name].named()[known])
-            self._names[name] = codes[name].names
-
-    def train(self) -> tuple[Train, dict[str, Codes]]:
-        """All of them, in time order."""
-        none = np.zeros(0, dtype=np.int64)
-        times = np.concatenate([none, *self._times])
-        order = np.argsort(times, kind="stable")
-        groups = {
-            name: Codes(np.concatenate([none, *parts])[order], self._names[name]) for name, parts in self._codes.items()
-        }
-        failed = np.concatenate([none.astype(np.bool_), *self._failed])[order]
-        return Train(self.event, Times.of(times[order]), groups["comm"], none, failed), groups
 
 
 def _spans(blocks: BlockIO) -> list[tuple[str, Ints, Ints, Bools]]:

@@ -22,7 +22,7 @@ MOST_POINTS, _NEIGHBOURS = 20_000, 16
 #: Distances are alike within this part of an octave, 1 %, and are compared to so many steps around.
 _STEPS, _AROUND, _BESIDE = 70, 20, 4
 #: So many distances are tried, each so many standard deviations more frequent than those around it.
-_CANDIDATES, _LEAST_CONSPICUOUS = 6, 3.0
+_CANDIDATES, _LEAST_CONSPICUOUS = 6, 4.0
 #: ... and parts of each, unless there is one as long but for this part.
 _PARTS, _SAME = (1, 2, 3), 0.01
 #: Where between two beats to look for what is there anyway.

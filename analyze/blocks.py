@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from tracekit.analyze import contrast
 from tracekit.analyze.census import Census
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, encoded, few, ints, ints_of
-from tracekit.analyze.pairing import BLOCK_EVENTS, SECTOR_BYTES, BlockEvents, Pairs, carried, pair
+from tracekit.analyze.pairing import BLOCK_EVENTS, ISSUE, SECTOR_BYTES, START, BlockEvents, Pairs, carried, pair
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
 from tracekit.errors import TraceError
@@ -23,6 +23,9 @@ COLUMNS = ("ts_ns", "event", "dev", "request", "sector", "bytes", "op", "disk", 
 _REQ_SYNC = 1 << 11
 #: Of processes that did I/O so many are remembered at once, by disk and op, for where they left off.
 _STREAMS = 1 << 16
+
+
+Some = TypeVar("Some", "BlockIO", "Submissions")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,19 @@ class BlockIO:
         }
 
 
+@dataclass(frozen=True)
+class Submissions:
+    """When I/O was submitted, in time order, and by whom to which disk."""
+
+    ts_ns: Ints
+    comm: Codes
+    cgroup: Codes
+    disk: Codes
+
+    def __getitem__(self, chosen: Bools) -> "Submissions":
+        return Submissions(*(getattr(self, one.name)[chosen] for one in fields(self)))
+
+
 @dataclass
 class Unpaired:
     """What could not be paired, so far.
@@ -150,13 +166,14 @@ class BlockStream:
         self.unpaired = Unpaired()
         self._windows = windows
         self._left: _Piece | None = None
-        self._pairs: Pairs | None = None
+        # Where the source had no starts, what is issued was submitted then.
+        self._submitted = START if census.tally("block", "event").of("block_start") else ISSUE
         self._streams = _Streams()
         self._flush = self.names["op"].all.index("flush") if "flush" in self.names["op"].all else NULL
         self._until_ns = np.iinfo(np.int64).min
 
-    def add(self, rows: pa.RecordBatch) -> BlockIO:
-        """The requests that are settled once these events have come."""
+    def add(self, rows: pa.RecordBatch) -> tuple[Submissions, BlockIO]:
+        """What these events submit, and the requests that are settled once they have come."""
         new = self._piece(rows)
         piece = new if self._left is None else self._left.followed_by(new)
         pairs = pair(piece.events)
@@ -166,8 +183,12 @@ class BlockStream:
         self.unpaired.orphans += len(pairs.orphans)
         rest = piece[pairs.carried]
         self._left = _Piece(carried(piece.events, pairs), *(getattr(rest, one.name) for one in fields(rest)[1:]))
-        self._pairs = None
-        return self._requests(piece, pairs, np.flatnonzero(pairs.settled))
+        return self._submissions(new), self._requests(piece, pairs, np.flatnonzero(pairs.settled))
+
+    def _submissions(self, new: _Piece) -> Submissions:
+        rows = np.flatnonzero(new.events.kind == self._submitted)
+        codes = (Codes(getattr(new, name)[rows], self.names[name].all) for name in ("comm", "cgroup", "disk"))
+        return Submissions(new.events.ts_ns[rows], *codes)
 
     def finish(self) -> BlockIO | None:
         """The requests that were never settled, when nothing follows; null if there were no events."""
@@ -309,17 +330,20 @@ def _in_order(keys: Ints) -> Ints:
     return np.asarray(np.sort((number << size) | np.arange(len(keys))) & ((1 << size) - 1))
 
 
-def read_blocks(trace: Trace, selection: Selection, stream: BlockStream) -> Iterator[BlockIO]:
-    """The block I/O of a trace that was selected, a piece at a time."""
+def read_blocks(
+    trace: Trace, selection: Selection, stream: BlockStream
+) -> Iterator[tuple[Submissions | None, BlockIO]]:
+    """The block I/O of a trace that was selected, a piece at a time; null when nothing more was submitted."""
     for rows in selection.batches(trace, "block", COLUMNS):
-        yield _selected(stream.add(rows), selection)
+        submitted, found = stream.add(rows)
+        yield _selected(submitted, selection), _selected(found, selection)
     rest = stream.finish()
     if rest is not None:
-        yield _selected(rest, selection)
+        yield None, _selected(rest, selection)
 
 
-def _selected(found: BlockIO, selection: Selection) -> BlockIO:
-    chosen = np.ones(len(found), dtype=np.bool_)
+def _selected(found: Some, selection: Selection) -> Some:
+    chosen = np.ones(len(found.disk), dtype=np.bool_)
     if selection.disk is not None:
         chosen &= found.disk.is_in(selection.disk)
     if selection.comm is not None:

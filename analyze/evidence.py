@@ -110,7 +110,7 @@ def _times_of_requests(trace: Trace, selection: Selection, where: Where, begin: 
     """The times of all events of the requests whose latency, from one time to another, is in a range."""
     stream = BlockStream(take_census(trace, selection, ("block",)), Windows.of(read_windows(trace), "block"))
     found: list[Ints] = []
-    for blocks in read_blocks(trace, selection, stream):
+    for _, blocks in read_blocks(trace, selection, stream):
         known = (getattr(blocks, begin) != NULL) & (getattr(blocks, end) != NULL)
         latency_ns = getattr(blocks, end) - getattr(blocks, begin)
         mine = blocks[known & (latency_ns >= where.low_ns) & (latency_ns <= where.high_ns)]

@@ -8,8 +8,9 @@ import numpy as np
 from tracekit.analyze.columns import NULL, busiest
 from tracekit.analyze.evidence import where_of_pattern
 from tracekit.analyze.failing import FailingOpens
-from tracekit.analyze.patterns import parent_name, restarted
+from tracekit.analyze.patterns import parent_name
 from tracekit.analyze.processes import Lives
+from tracekit.analyze.restarts import restarted
 from tracekit.analyze.results import Finding, Latency, Mode, Outliers, Pattern, SetsApart, Where
 from tracekit.analyze.sentences import format_rate
 from tracekit.schema import EVENTS

@@ -38,13 +38,6 @@ STEADY_SHARE, STEADY_SPAN, STEADY_IN_RHYTHM = 0.2, 0.5, 0.05
 NEARLY_ALL = 0.9
 #: Single opens and I/Os at equal distances below this are somebody who waits for nothing else, not a rhythm.
 TRIVIAL_NS = 5_000_000
-#: Whose exit with 1 is an answer, no failure.
-_ANSWERS_WITH_1 = frozenset(("[", "cmp", "diff", "egrep", "false", "fgrep", "grep", "pgrep", "pidof", "pkill", "test"))
-_SIGPIPE = "signal 13"
-#: A round of a service that is started again may end with this, and is no work of its starter.
-_PAUSE = "sleep"
-#: A cluster that follows a start by at most so many lengths of a burst belongs to the same burst.
-_SAME_BURST = 1.25
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ def process_patterns(lives: Lives, start_ns: int, end_ns: int) -> tuple[Pattern,
     rows = np.flatnonzero(lives.start_ns != NULL)
     rows = rows[np.argsort(lives.start_ns[rows], kind="stable")]
     failed = lives.exec_ns[rows] == NULL
-    train = Train("exec", Times.of(lives.start_ns[rows]), _labels(lives)[rows], rows, failed)
+    train = Train("exec", Times.of(lives.start_ns[rows]), labels(lives)[rows], rows, failed)
     groups = list(_process_groups(train, lives))
     families = _families(train, groups, start_ns, end_ns)
     steady = _steady(train, groups, [family[0] for family in families], end_ns - start_ns)
@@ -122,6 +115,37 @@ def _is_trivial(rhythm: Rhythm) -> bool:
     return rhythm.burst_size == 1 and rhythm.period_ns < TRIVIAL_NS
 
 
+@dataclass(frozen=True)
+class Thin:
+    """A group whose events are not kept: its scope, its rank among kinds of groups, and its times."""
+
+    scope: dict[str, str]
+    rank: int
+    times: Times
+
+
+def told_once(event: str, groups: list[Thin], events: int, frame: tuple[int, int] | None = None) -> list[Pattern]:
+    """The rhythms of groups of which no events are kept; of those with the same period, the one that tells most.
+
+    Args:
+        events: of this kind in all.
+        frame: when the recording, or the part of it that is looked at, began and ended; else as the times do.
+    """
+    found = []
+    for group in groups:
+        begin, end = frame or (int(group.times.begin_ns[0]) - 1, int(group.times.end_ns[-1]) + 1)
+        rhythm = find_rhythm(group.times, begin, end)
+        if rhythm is not None and not _is_trivial(rhythm):
+            rows = np.arange(len(group.times))
+            one = _Candidate(_Group(group.scope, group.rank, rows), rhythm, rhythm.members())
+            found.append((one, rhythm_pattern(event, group, rhythm, events)))
+    found.sort(key=lambda each: (-each[1].events * max(each[0].told, 0), each[0].group.rank))
+    told: tuple[Pattern, ...] = ()
+    for _, pattern in found:
+        told += without_echoes(told, (pattern,))
+    return list(told)
+
+
 def without_echoes(patterns: tuple[Pattern, ...], others: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
     """The `others` that do not merely follow one of the `patterns`: each process of a burst opens files, too."""
     return tuple(other for other in others if not any(_echoes(pattern, other) for pattern in patterns))
@@ -135,7 +159,7 @@ def _echoes(pattern: Pattern, other: Pattern) -> bool:
     return alike and together >= OVERLAP * (other.end_ns - other.start_ns)
 
 
-def _labels(lives: Lives) -> Codes:
+def labels(lives: Lives) -> Codes:
     """The command of each process, else the last part of the path that it failed to run."""
     files = np.array([name.rsplit("/", 1)[-1] for name in lives.path.names], dtype=object)
     names = [*lives.comm.names, *files]
@@ -258,7 +282,8 @@ def _steady(train: Train, groups: list[_Group], rhythms: list[_Candidate], durat
         inside = _inside(train, largest.rows)
         parts = [group for group in found if inside[group.rows].mean() >= OVERLAP]
         best = [group for group in parts if len(group.rows) >= NEARLY_ALL * len(largest.rows)]
-        patterns.append(_steady_pattern(train, min((largest, *best), key=lambda group: (group.rank, group.distance))))
+        one = min((largest, *best), key=lambda group: (group.rank, group.distance))
+        patterns.append(_steady_pattern(train.event, one.scope, train.times[one.rows], len(train.times)))
         found = [group for group in found if inside[group.rows].mean() < OVERLAP]
     return patterns
 
@@ -325,39 +350,6 @@ def _outside(life: Ints, burst: Ints, tops: list[int], lives: Lives) -> Ints:
     return above
 
 
-# --- what is started again -------------------------------------------------------------------------------------
-
-
-def restarted(pattern: Pattern, lives: Lives) -> str | None:
-    """The program that fails and is started again, if that is what the pattern shows.
-
-    That is the first one of each round, if it fails, waits for no clock, and is all that its starter starts: a loop
-    in which one of several commands exits with 1 is no service that cannot start.
-    """
-    first = pattern.chain[0] if pattern.event == "exec" and pattern.chain else ""
-    status = pattern.failing.get(first)
-    if status is None or pattern.clock is True:
-        return None
-    if status == _SIGPIPE or (status == "1" and first in _ANSWERS_WITH_1):
-        return None
-    return first if _is_all_that_is_started(first, pattern, lives) else None
-
-
-def _is_all_that_is_started(first: str, pattern: Pattern, lives: Lives) -> bool:
-    label, started, parent = _labels(lives), lives.start_ns, lives.parent
-    during = (started >= pattern.start_ns) & (started <= pattern.end_ns)
-    named = np.append(during & label.is_in(first), False)
-    service = named[:-1] & ~named[parent]
-    begin = np.sort(started[service])
-    if len(begin) > (2 - NEARLY_EACH) * pattern.cycles:
-        return False
-    starters = np.setdiff1d(parent[service], (NULL,))
-    beside = started[during & np.isin(parent, starters) & ~service & ~label.is_in(_PAUSE)]
-    since = beside - begin[np.searchsorted(begin, beside, side="right") - 1]
-    together = (since >= 0) & (since <= _SAME_BURST * pattern.burst_duration_ns)
-    return bool(together.sum() < (1 - NEARLY_EACH) * pattern.cycles)
-
-
 # --- results ---------------------------------------------------------------------------------------------------
 
 
@@ -419,14 +411,31 @@ def _pattern(
     return replace(pattern, sentence=say(pattern, endings or Endings(), direct=direct))
 
 
-def _steady_pattern(train: Train, group: _Group) -> Pattern:
+def rhythm_pattern(event: str, group: Thin, rhythm: Rhythm, events: int) -> Pattern:
+    """The pattern of a group of which no events are kept: it has no chain."""
+    nobody = Codes(np.full(len(group.times), NULL, dtype=np.int64), ())
+    train = Train(event, group.times, nobody, np.zeros(0, dtype=np.int64), np.zeros(len(group.times), dtype=np.bool_))
+    whole = _Group(group.scope, group.rank, np.arange(len(group.times)))
+    pattern = _pattern(train, _Candidate(whole, rhythm, rhythm.members()))
+    return replace(pattern, chain=(), share=round(rhythm.events / max(events, 1), 4))
+
+
+def steady_pattern(
+    event: str, scope: dict[str, str], times: Times, events: int, duration_ns: int, cells: int
+) -> Pattern | None:
+    """The steady rate of a group of which only counts in cells are kept; null if it has none."""
+    if times.span_ns() < STEADY_SPAN * duration_ns or not is_steady(times, duration_ns // cells):
+        return None
+    return _steady_pattern(event, scope, times, events)
+
+
+def _steady_pattern(event: str, scope: dict[str, str], times: Times, events: int) -> Pattern:
     """Of a steady stream the period is the mean distance between its events, each of which is a cycle."""
-    times = train.times[group.rows]
     period = times.span_ns() / max(times.events - 1, 1)
     pattern = Pattern(
         kind="steady",
-        event=train.event,
-        scope=group.scope,
+        event=event,
+        scope=scope,
         start_ns=int(times.begin_ns[0]),
         end_ns=int(times.end_ns[-1]),
         cycles=times.events,
@@ -437,7 +446,7 @@ def _steady_pattern(train: Train, group: _Group) -> Pattern:
         rate_per_second=round(1e9 / period, 3),
         jitter=round(robust_deviation(times.gaps.astype(np.float64)) / period, 6),
         events=times.events,
-        share=round(times.events / train.times.events, 4),
+        share=round(times.events / max(events, 1), 4),
         clock=None,
         chain=(),
         exit_codes={},

@@ -22,7 +22,7 @@ CHANCE = (0.012, 0.045, 0.09, 0.13, 0.185, 0.21, MAX_VARIATION)
 #: The same, three times in 10,000: for bursts whose events are many, which are evidence themselves.
 CHANCE_OF_BURSTS = (0.018, 0.062, 0.117, 0.17, 0.22, MAX_VARIATION)
 #: The same, fifteen times in 10,000: for bursts of equal size.
-CHANCE_OF_EQUALS = (0.046, 0.11, 0.17, 0.22, MAX_VARIATION)
+CHANCE_OF_EQUALS = (0.04, 0.105, 0.18, 0.23, MAX_VARIATION)
 #: Bursts of at most so many events.
 FEW = 5
 #: Chance has many scales at which to cluster a few events: then regularity must be so much greater.

@@ -1,7 +1,7 @@
 """Patterns in words: one plain sentence each."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracekit.analyze.results import Pattern
 from tracekit.units import format_count, format_ns
@@ -47,6 +47,12 @@ def say(pattern: Pattern, endings: Endings, *, direct: bool) -> str:
     text += "".join(f"{':' if index == 0 else ','} {part}" for index, part in enumerate(filter(None, details)))
     ending = _ending(pattern, endings)
     return f"{text}; {ending}" if ending else text
+
+
+def resay(pattern: Pattern) -> Pattern:
+    """The pattern with a sentence for the scope that it has now; for events other than process starts."""
+    steady = pattern.kind == "steady"
+    return replace(pattern, sentence=say_steady(pattern) if steady else say(pattern, Endings(), direct=True))
 
 
 def say_steady(pattern: Pattern) -> str:

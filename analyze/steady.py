@@ -9,6 +9,7 @@ from tracekit.analyze.rhythm import Times
 MIN_EVENTS = 400
 #: In windows of which each has so many events on average, down to the fewest windows that show a trend.
 _LEAST_IN_A_WINDOW, _FEWEST_WINDOWS, _MOST_WINDOWS = 1, 8, 65536
+_MUCH_WIDER = 64
 #: So many standard deviations may the variance of counts exceed that of chance: of 2,000 simulated Poisson streams of
 #: 400 to 100,000 events 0.2 % do at some width, and of 400 whose rate swings by half of it, all.
 _DEVIATIONS = 3.3
@@ -16,11 +17,15 @@ _DEVIATIONS = 3.3
 _SAME_RATE = 0.05
 
 
-def is_steady(times: Times) -> bool:
-    """Whether counts in windows of any width vary no more than those of a Poisson process with one rate."""
+def is_steady(times: Times, resolution_ns: int = 0) -> bool:
+    """Whether counts in windows of any width vary no more than those of a Poisson process with one rate.
+
+    Args:
+        resolution_ns: how coarse the times are; windows are much wider.
+    """
     if times.events < MIN_EVENTS or times.span_ns() == 0:
         return False
-    counts = _counts(times)
+    counts = _counts(times, resolution_ns)
     while len(counts) >= _FEWEST_WINDOWS:
         mean, variance = float(counts.mean()), float(counts.var(ddof=1))
         chance = _DEVIATIONS * np.sqrt((2 + 1 / mean) / (len(counts) - 1))
@@ -30,9 +35,10 @@ def is_steady(times: Times) -> bool:
     return True
 
 
-def _counts(times: Times) -> Floats:
+def _counts(times: Times, resolution_ns: int) -> Floats:
     """Events in equal windows between the first and the last: a power of two of them."""
-    windows = min(1 << int(np.log2(times.events / _LEAST_IN_A_WINDOW)), _MOST_WINDOWS)
+    most = min(times.events / _LEAST_IN_A_WINDOW, times.span_ns() / max(_MUCH_WIDER * resolution_ns, 1))
+    windows = min(1 << int(np.log2(max(most, 1))), _MOST_WINDOWS)
     width = times.span_ns() / windows
     window = np.minimum(((times.begin_ns - times.begin_ns[0]) / width).astype(np.int64), windows - 1)
     return np.bincount(window, weights=times.count, minlength=windows).astype(np.float64)

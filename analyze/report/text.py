@@ -18,7 +18,7 @@ from tracekit.units import format_bytes, format_count, format_ns, format_share
 TOP = 5
 
 #: Of so many commands of a chain it is told how long they live.
-_LIFETIMES = 4
+_LIFETIMES = 3
 
 
 def to_text(report: Report, width: int = 80, color: bool = False, top: int = TOP) -> str:

@@ -15,7 +15,7 @@ from tracekit.analyze.windows import Windows
 def requests(trace):
     """The requests of a trace, in the order in which they were settled, as one piece each."""
     stream = BlockStream(take_census(trace, Selection()), Windows.of((), "block"))
-    return list(read_blocks(trace, Selection(), stream))
+    return [blocks for _, blocks in read_blocks(trace, Selection(), stream)]
 
 
 def of_each(trace, *names):

@@ -1,0 +1,46 @@
+"""Programs that fail and are started again, over and over."""
+
+import numpy as np
+
+from tracekit.analyze.columns import NULL
+from tracekit.analyze.patterns import NEARLY_EACH, labels
+from tracekit.analyze.processes import Lives
+from tracekit.analyze.results import Pattern
+
+#: Whose exit with 1 is an answer, no failure.
+_ANSWERS_WITH_1 = frozenset(("[", "cmp", "diff", "egrep", "false", "fgrep", "grep", "pgrep", "pidof", "pkill", "test"))
+_SIGPIPE = "signal 13"
+#: A round of a service that is started again may end with this, and is no work of its starter.
+_PAUSE = "sleep"
+#: A cluster that follows a start by at most so many lengths of a burst belongs to the same burst.
+_SAME_BURST = 1.25
+
+
+def restarted(pattern: Pattern, lives: Lives) -> str | None:
+    """The program that fails and is started again, if that is what the pattern shows.
+
+    That is the first one of each round, if it fails, waits for no clock, and is all that its starter starts: a loop
+    in which one of several commands exits with 1 is no service that cannot start.
+    """
+    first = pattern.chain[0] if pattern.event == "exec" and pattern.chain else ""
+    status = pattern.failing.get(first)
+    if status is None or pattern.clock is True:
+        return None
+    if status == _SIGPIPE or (status == "1" and first in _ANSWERS_WITH_1):
+        return None
+    return first if _is_all_that_is_started(first, pattern, lives) else None
+
+
+def _is_all_that_is_started(first: str, pattern: Pattern, lives: Lives) -> bool:
+    label, started, parent = labels(lives), lives.start_ns, lives.parent
+    during = (started >= pattern.start_ns) & (started <= pattern.end_ns)
+    named = np.append(during & label.is_in(first), False)
+    service = named[:-1] & ~named[parent]
+    begin = np.sort(started[service])
+    if len(begin) > (2 - NEARLY_EACH) * pattern.cycles:
+        return False
+    starters = np.setdiff1d(parent[service], (NULL,))
+    beside = started[during & np.isin(parent, starters) & ~service & ~label.is_in(_PAUSE)]
+    since = beside - begin[np.searchsorted(begin, beside, side="right") - 1]
+    together = (since >= 0) & (since <= _SAME_BURST * pattern.burst_duration_ns)
+    return bool(together.sum() < (1 - NEARLY_EACH) * pattern.cycles)
