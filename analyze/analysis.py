@@ -211,7 +211,7 @@ class _Analysis:
     @staticmethod
     def _collect(train: TrainCollector, times_ns: Ints, events: Submissions | Opens) -> None:
         codes = {name: getattr(events, name).named() for name in train.fields}
-        train.add(times_ns, codes, np.zeros(len(times_ns), dtype=np.bool_))
+        train.add(times_ns, codes)
 
     def _rhythms(self, train: TrainCollector, family: str) -> tuple[Pattern, ...]:
         return train.patterns({name: self.census.names(family, name).all for name in train.fields})

@@ -53,7 +53,6 @@ class Train:
     times: Times
     label: Codes
     life: Ints
-    failed: Bools
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,7 @@ def process_patterns(lives: Lives, start_ns: int, end_ns: int) -> tuple[Pattern,
     """Rhythms in process starts: the first exec of each process, or the failed exec of one that never succeeds."""
     rows = np.flatnonzero(lives.start_ns != NULL)
     rows = rows[np.argsort(lives.start_ns[rows], kind="stable")]
-    failed = lives.exec_ns[rows] == NULL
-    train = Train("exec", Times.of(lives.start_ns[rows]), labels(lives)[rows], rows, failed)
+    train = Train("exec", Times.of(lives.start_ns[rows]), labels(lives)[rows], rows)
     groups = list(_process_groups(train, lives))
     families = _families(train, groups, start_ns, end_ns)
     steady = _steady(train, groups, [family[0] for family in families], end_ns - start_ns)
@@ -414,7 +412,7 @@ def _pattern(
 def rhythm_pattern(event: str, group: Thin, rhythm: Rhythm, events: int) -> Pattern:
     """The pattern of a group of which no events are kept: it has no chain."""
     nobody = Codes(np.full(len(group.times), NULL, dtype=np.int64), ())
-    train = Train(event, group.times, nobody, np.zeros(0, dtype=np.int64), np.zeros(len(group.times), dtype=np.bool_))
+    train = Train(event, group.times, nobody, np.zeros(0, dtype=np.int64))
     whole = _Group(group.scope, group.rank, np.arange(len(group.times)))
     pattern = _pattern(train, _Candidate(whole, rhythm, rhythm.members()))
     return replace(pattern, chain=(), share=round(rhythm.events / max(events, 1), 4))

@@ -21,8 +21,8 @@ MAX_VARIATION = 0.25
 CHANCE = (0.012, 0.045, 0.09, 0.13, 0.185, 0.21, MAX_VARIATION)
 #: The same, three times in 10,000: for bursts whose events are many, which are evidence themselves.
 CHANCE_OF_BURSTS = (0.018, 0.062, 0.117, 0.17, 0.22, MAX_VARIATION)
-#: The same, fifteen times in 10,000: for bursts of equal size.
-CHANCE_OF_EQUALS = (0.04, 0.105, 0.18, 0.23, MAX_VARIATION)
+#: The same, seven times in 10,000: for bursts of equal size.
+CHANCE_OF_EQUALS = (0.027, 0.08, 0.15, 0.2, 0.24, MAX_VARIATION)
 #: Bursts of at most so many events.
 FEW = 5
 #: Chance has many scales at which to cluster a few events: then regularity must be so much greater.
@@ -42,6 +42,8 @@ NEARLY = 0.01
 MIN_DENSITY = 5
 #: Of the beats of a rhythm so many may be missed, where there are enough of them to tell.
 MAX_MISSED, MIN_CYCLES_TO_MISS, MOST_MISSED_IN_A_ROW, MAX_VARIATION_TO_MISS = 0.3, 10, 4, 0.1
+#: Where three in ten are missed at chance, distances vary by 0.55; those of chance vary by 1.
+MAX_RAW_VARIATION = 0.65
 #: What is cut by an end of the recording is at most so many times as large and long as the largest whole burst.
 MAX_CUT = 1.25
 MAX_LENGTH_DEVIATION = 0.1
@@ -265,10 +267,16 @@ def _regular(frame: _Frame, first: Ints, last: Ints, scale: int) -> Rhythm | Non
     """The rhythm of these bursts if it is one."""
     if len(first) >= MIN_CYCLES:
         first, last = _without_strangers(frame, first, last, scale)
-    if len(first) < MIN_CYCLES:
+    if len(first) < MIN_CYCLES or _vary_too_much(np.diff(frame.times.begin_ns[first[1:]])):
         return None
     bursts = _Bursts(frame, first, last, scale)
     return bursts.rhythm() if bursts.are_regular() and bursts.are_alike() and bursts.stand_out() else None
+
+
+def _vary_too_much(distances: Ints) -> bool:
+    """Whether distances can be no rhythm, whatever beats were missed: cheap, and so at nearly all scales."""
+    limit = MAX_RAW_VARIATION if len(distances) >= MIN_CYCLES_TO_MISS - 1 else 1.2 * MAX_VARIATION
+    return bool(distances.std() > limit * distances.mean())
 
 
 def _without_strangers(frame: _Frame, first: Ints, last: Ints, scale: int) -> tuple[Ints, Ints]:
@@ -319,7 +327,6 @@ class _Bursts:
         return float(self.size.sum() - 2 * self.background * (self.inside + 2 * self.scale * len(self.first)))
 
     def are_regular(self) -> bool:
-        # The plain variation first: it is cheap, and too great at nearly all scales.
         if len(self.periods) < MIN_CYCLES - 1 or np.std(self.periods) > MAX_VARIATION * np.mean(self.periods):
             return False
         return is_regular(self.periods, int(np.median(self.size)), equal=self.are_equal())

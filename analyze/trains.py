@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.analyze.columns import Bools, Codes, Ints
+from tracekit.analyze.columns import Codes, Ints
 from tracekit.analyze.patterns import (
     MIN_SPAN,
     STEADY_SHARE,
@@ -52,13 +52,12 @@ _Codes32 = npt.NDArray[np.int32]
 class _Chunk:
     times_ns: Ints
     codes: dict[str, _Codes32]
-    failed: Bools
 
     def __len__(self) -> int:
         return len(self.times_ns)
 
     def part(self, rows: slice) -> "_Chunk":
-        return _Chunk(self.times_ns[rows], {name: codes[rows] for name, codes in self.codes.items()}, self.failed[rows])
+        return _Chunk(self.times_ns[rows], {name: codes[rows] for name, codes in self.codes.items()})
 
 
 @dataclass(frozen=True)
@@ -93,15 +92,14 @@ class TrainCollector:
         self._chapters: list[list[Pattern]] = []
         self._long = {name: _LongCounts() for name in fields}
 
-    def add(self, times_ns: Ints, codes: Mapping[str, Ints], failed: Bools) -> None:
+    def add(self, times_ns: Ints, codes: Mapping[str, Ints]) -> None:
         """A chunk of events.
 
         Args:
             times_ns: sorted, none before those of the last chunk.
             codes: of each field the number of its value; -1 is unknown.
-            failed: which of them failed.
         """
-        chunk = _Chunk(times_ns, {name: codes[name].astype(np.int32) for name in self.fields}, failed)
+        chunk = _Chunk(times_ns, {name: codes[name].astype(np.int32) for name in self.fields})
         while len(chunk):
             if self._kept == self.limit:
                 self._close_chapter()
@@ -129,7 +127,7 @@ class TrainCollector:
         whole = _together(self._chunks, self.fields)
         groups = {name: Codes(codes.astype(np.int64), tuple(names[name])) for name, codes in whole.codes.items()}
         label = groups.get("comm", next(iter(groups.values())))
-        train = Train(self.event, Times.of(whole.times_ns), label, np.zeros(0, dtype=np.int64), whole.failed)
+        train = Train(self.event, Times.of(whole.times_ns), label, np.zeros(0, dtype=np.int64))
         return event_patterns(train, groups, self.start_ns, self.start_ns + self.duration_ns)
 
     # --- chapters ----------------------------------------------------------------------------------------------
@@ -267,12 +265,10 @@ def _together(chunks: list[_Chunk], fields: tuple[str, ...]) -> _Chunk:
         return _Chunk(
             np.zeros(0, dtype=np.int64),
             {name: np.zeros(0, dtype=np.int32) for name in fields},
-            np.zeros(0, dtype=np.bool_),
         )
     return _Chunk(
         np.concatenate([chunk.times_ns for chunk in chunks]),
         {name: np.concatenate([chunk.codes[name] for chunk in chunks]) for name in fields},
-        np.concatenate([chunk.failed for chunk in chunks]),
     )
 
 

@@ -60,7 +60,7 @@ def of_patterns(truth: dict[str, Any], report: Report, began_ns: int = START_NS)
         fitting = [one for one in left if _fits(one, wanted, began_ns)]
         if not fitting:
             continue
-        best = max(fitting, key=lambda one: one.events)
+        best = min(fitting, key=lambda one: (_apart(one, wanted), -one.events))
         left.remove(best)
         outcome.found += 1
         for name in ("period_ns", "pause_ns", "burst_size", "rate_per_second"):
@@ -81,6 +81,12 @@ def _fits(one: Pattern, wanted: dict[str, Any], began_ns: int) -> bool:
         return _has_rate(one, wanted)
     same_period = abs(one.period_ns - wanted["period_ns"]) <= _SAME_PERIOD * wanted["period_ns"]
     return bool(one.event == wanted["event"] and one.kind != "steady" and same_period)
+
+
+def _apart(one: Pattern, wanted: dict[str, Any]) -> float:
+    """How far off the period is, in steps of a percent: several rhythms may have nearly the same."""
+    period = wanted.get("period_ns", one.period_ns)
+    return round(abs(one.period_ns / period - 1), 2)
 
 
 def _has_rate(one: Pattern, wanted: dict[str, Any]) -> bool:

@@ -34,10 +34,9 @@ def beats(period_s, size=1, step_ms=1.0, until=1.0):
 
 def collected(times, codes, limit, chunk=50_000):
     collector = TrainCollector("open", 0, HOUR_NS, ("comm", "path"), limit=limit)
-    failed = np.zeros(len(times), dtype=np.bool_)
     for first in range(0, len(times), chunk):
         part = slice(first, first + chunk)
-        collector.add(times[part], {name: values[part] for name, values in codes.items()}, failed[part])
+        collector.add(times[part], {name: values[part] for name, values in codes.items()})
         assert sum(len(one) for one in collector._chunks) <= limit
     return collector.patterns(NAMES)
 
@@ -45,8 +44,8 @@ def collected(times, codes, limit, chunk=50_000):
 def test_below_the_limit_it_is_as_if_all_were_there_at_once():
     times, codes = stream(20_000, beats(20, 30))
     groups = {name: Codes(values, tuple(NAMES[name])) for name, values in codes.items()}
-    nothing, failed = np.zeros(0, dtype=np.int64), np.zeros(len(times), dtype=np.bool_)
-    whole = event_patterns(Train("open", Times.of(times), groups["comm"], nothing, failed), groups, 0, HOUR_NS)
+    nothing = np.zeros(0, dtype=np.int64)
+    whole = event_patterns(Train("open", Times.of(times), groups["comm"], nothing), groups, 0, HOUR_NS)
     assert whole
     assert collected(times, codes, limit=100_000, chunk=777) == whole
 
