@@ -1,6 +1,7 @@
 """From a trace to a report: read, pair, measure, look for rhythms, tell."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -66,10 +67,12 @@ class _Analysis:
 
     def report(self) -> Report:
         """All of it."""
-        lives = self._lives()
         stream = BlockStream(self.census, Windows.of(self.lost, "block"))
-        block_latency, of_blocks = self._blocks(stream)
-        open_latency, of_opens = self._opens()
+        with ThreadPoolExecutor(1) as pool:  # one family beside the others
+            opens_result = pool.submit(self._opens)
+            lives = self._lives()
+            block_latency, of_blocks = self._blocks(stream)
+            open_latency, of_opens = opens_result.result()
         missing = {family: self._lost(family, self.start_ns, self.end_ns) for family in RECORDED_FAMILIES}
         latency = (*block_latency, *open_latency, *self._lifetimes(lives))
         latency = tuple(replace(one, lost=missing[one.metric.split(".")[0]]) for one in latency)
