@@ -86,7 +86,7 @@ def _fits(one: Pattern, wanted: dict[str, Any], began_ns: int) -> bool:
 def _apart(one: Pattern, wanted: dict[str, Any]) -> float:
     """How far off the period is, in steps of a percent: several rhythms may have nearly the same."""
     period = wanted.get("period_ns", one.period_ns)
-    return round(abs(one.period_ns / period - 1), 2)
+    return round(float(abs(one.period_ns / period - 1)), 2)
 
 
 def _has_rate(one: Pattern, wanted: dict[str, Any]) -> bool:

@@ -48,7 +48,7 @@ class Trace:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _open_parquet(path)
+        self._source, self._file = _open_parquet(path)
         raw = (self._file.metadata.metadata or {}).get(METADATA_KEY)
         if raw is None:
             raise TraceError(f"{path} is a Parquet file, but no trace: it has no tracekit metadata")
@@ -123,11 +123,13 @@ class Trace:
                 raise UsageError(f"there is no column {name!r}: there are {', '.join(SCHEMA.names)}")
         keys = [*(["event"] if events else []), *(["ts_ns"] if start_ns is not None or end_ns is not None else [])]
         read = list(dict.fromkeys([*wanted, *keys]))
-        for group in range(self._file.num_row_groups):
+        # A reader of its own: one reader must not be used by two threads at once.
+        file = _reader(self._source, self._file.metadata)
+        for group in range(file.num_row_groups):
             if not self._may_hold(group, events, start_ns, end_ns):
                 continue
             try:
-                table = self._file.read_row_group(group, columns=read)
+                table = file.read_row_group(group, columns=read)
             except (OSError, pa.ArrowException) as error:
                 raise TraceError(f"{self.path} is damaged in row group {group}: {_first_line(error)}") from error
             table = _select(table, events, start_ns, end_ns).select(wanted)
@@ -190,7 +192,8 @@ class Trace:
         return f"<Trace {self.path}: {self._file.metadata.num_rows:,} events>"
 
 
-def _open_parquet(path: Path) -> pq.ParquetFile:
+def _open_parquet(path: Path) -> tuple[pa.OSFile, pq.ParquetFile]:
+    """The file, and a reader of it; it is not mapped, so that its pages are not this process's memory."""
     size, head, tail = _ends(path)
     if size == 0:
         raise TraceError(f"{path} is empty: nothing was ever written to it{_recovery(path)}")
@@ -200,9 +203,14 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         remedy = _recovery(path) or "; copy it again from where it was recorded"
         raise TraceError(f"{path} is cut off: its end is missing{remedy}")
     try:
-        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+        source = pa.OSFile(str(path))
+        return source, _reader(source)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last for names of columns
         raise TraceError(f"{path} is damaged: {_first_line(error)}") from error
+
+
+def _reader(source: pa.OSFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    return pq.ParquetFile(source, metadata=metadata, pre_buffer=False, page_checksum_verification=True)
 
 
 def _ends(path: Path) -> tuple[int, bytes, bytes]:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from scenarios import demonstration, everything
 from tracebuilder import SECOND_NS, START_NS, TraceBuilder
 
+from tracekit import open_trace
 from tracekit.analyze import analyze
 from tracekit.analyze.report.json import to_json
 from tracekit.analyze.report.text import to_text
@@ -403,3 +404,12 @@ def test_so_many_events_of_a_finding(tmp_path, capsys):
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 7
     assert said.err == "and 373 more: --top 380 shows all\n"
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_how_a_trace_is_divided_into_row_groups_changes_nothing(tmp_path, monkeypatch, rows):
+    whole = to_json(analyze(everything().trace(tmp_path / "t.parquet")))
+    monkeypatch.setattr("tracekit.writer.ROW_GROUP_ROWS", rows)
+    divided = everything().trace(tmp_path / "t.parquet")
+    assert to_json(analyze(divided)) == whole
+    assert open_trace(divided.path).counts["open"] == 680
