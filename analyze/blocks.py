@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from tracekit.analyze import contrast
 from tracekit.analyze.census import Census
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, encoded, few, ints, ints_of
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, arrow_ints, encoded, few, ints, ints_of
 from tracekit.analyze.pairing import BLOCK_EVENTS, ISSUE, SECTOR_BYTES, START, BlockEvents, Pairs, carried, pair
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
@@ -325,7 +325,7 @@ class _Streams:
 
 def _in_order(keys: Ints) -> Ints:
     """The order of keys, equal ones as they stand."""
-    number = ints_of(pa.array(keys).dictionary_encode().indices)
+    number = ints_of(arrow_ints(keys).dictionary_encode().indices)
     size = len(keys).bit_length()
     return np.asarray(np.sort((number << size) | np.arange(len(keys))) & ((1 << size) - 1))
 

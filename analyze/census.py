@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracekit.analyze.ahead import ahead
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, Names, encoded
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, Names, arrow_bools, arrow_ints, arrow_strings, encoded
 from tracekit.analyze.selection import Selection
 from tracekit.schema import EVENTS
 from tracekit.trace import Trace
@@ -37,19 +37,19 @@ class Tally:
         distinct: how many names there are; at least so many, once some were forgotten.
     """
 
-    names: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    names: pa.Array = field(default_factory=lambda: pa.nulls(0, pa.string()))
     counts: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     distinct: int = 0
 
     def add(self, names: pa.Array, counts: Ints) -> None:
         """Count distinct names; those that do not occur are passed over."""
         used = np.flatnonzero(counts)
-        names, counts = names.take(pa.array(used)), counts[used]
+        names, counts = names.take(arrow_ints(used)), counts[used]
         place = pc.index_in(names, value_set=self.names)
         known = place.is_valid().to_numpy(zero_copy_only=False)
         self.counts[place.drop_null().to_numpy()] += counts[known]
         if not known.all():
-            self.names = pa.concat_arrays([self.names, names.filter(pa.array(~known)).cast(pa.string())])
+            self.names = pa.concat_arrays([self.names, names.filter(arrow_bools(~known)).cast(pa.string())])
             self.counts = np.append(self.counts, counts[~known])
             self.distinct += int((~known).sum())
         if len(self.counts) > _MOST:
@@ -57,7 +57,7 @@ class Tally:
 
     def add_codes(self, codes: Codes) -> None:
         """Count the names of some elements."""
-        self.add(pa.array(codes.names, pa.string()), np.bincount(codes.codes + 1, minlength=len(codes.names) + 1)[1:])
+        self.add(arrow_strings(codes.names), np.bincount(codes.codes + 1, minlength=len(codes.names) + 1)[1:])
 
     def merge(self, other: "Tally") -> None:
         """Take in what another one counted."""
@@ -65,7 +65,7 @@ class Tally:
 
     def _keep(self, most: int) -> None:
         chosen = np.sort(np.argsort(-self.counts, kind="stable")[:most])
-        self.names, self.counts = self.names.take(pa.array(chosen)), self.counts[chosen]
+        self.names, self.counts = self.names.take(arrow_ints(chosen)), self.counts[chosen]
 
     def busiest(self, most: int = LOOKED_AT) -> tuple[str, ...]:
         """The most frequent names, then by name."""

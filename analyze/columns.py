@@ -73,13 +73,34 @@ class Names:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.all = (*names, OTHERS)
-        self._array = pa.array(list(names), pa.string())
+        self._array = arrow_strings(names)
 
     def codes(self, rows: Rows, name: str) -> Codes:
         """The codes of a string column."""
         dictionary, raw = encoded(rows, name)
         place = pc.index_in(dictionary, value_set=self._array).fill_null(len(self._array)).to_numpy()
         return Codes(np.append(place.astype(np.int64), NULL)[raw], self.all)
+
+
+# `pa.array` imports pandas to see whether it was given one of its objects, which takes as long as a small report.
+
+
+def arrow_ints(values: Ints, null: int | None = None) -> pa.Array:
+    """Integers as Arrow has them, without a copy; those that are `null` are."""
+    valid = None if null is None else pa.py_buffer(np.packbits(values != null, bitorder="little"))
+    return pa.Array.from_buffers(pa.int64(), len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def arrow_bools(values: Bools) -> pa.Array:
+    """Truth values as Arrow has them."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))])
+
+
+def arrow_strings(values: Sequence[str]) -> pa.Array:
+    """Strings as Arrow has them."""
+    raw = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, raw)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(raw), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(raw))])
 
 
 def ints(rows: Rows, name: str) -> Ints:
@@ -123,7 +144,7 @@ def _one(column: pa.Array | pa.ChunkedArray) -> Any:
     if column.num_chunks == 1:
         return column.chunk(0)
     if column.num_chunks == 0:
-        return pa.array([], type=column.type)
+        return pa.nulls(0, column.type)
     column = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column
     return pa.concat_arrays(column.chunks)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracekit.analyze.census import Tally
-from tracekit.analyze.columns import NULL, UNKNOWN, Ints, encoded, ints
+from tracekit.analyze.columns import NULL, UNKNOWN, Ints, arrow_ints, encoded, ints
 from tracekit.analyze.results import OpenUse
 from tracekit.analyze.selection import Selection
 from tracekit.trace import Trace
@@ -53,7 +53,7 @@ class _Failures:
         if len(self.ways) <= _MOST_WAYS:
             pairs = np.unique((pid << 32) | path)
             self.ways.update(
-                zip((pairs >> 32).tolist(), names.take(pa.array(pairs & 0xFFFFFFFF)).to_pylist(), strict=True)
+                zip((pairs >> 32).tolist(), names.take(arrow_ints(pairs & 0xFFFFFFFF)).to_pylist(), strict=True)
             )
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracekit.analyze.census import Census
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, encoded, ints
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, arrow_ints, encoded, ints
 from tracekit.analyze.contrast import yes_no
 from tracekit.analyze.selection import Selection
 from tracekit.errors import TraceError
@@ -48,7 +48,7 @@ class Opens:
     def paths(self, chosen: Ints) -> Any:
         """The paths of some opens, as an array of objects; null is None."""
         number = self.file[chosen]
-        return self.files.take(pa.array(number, mask=number == NULL)).to_numpy(zero_copy_only=False)
+        return self.files.take(arrow_ints(number, NULL)).to_numpy(zero_copy_only=False)
 
     @property
     def failed(self) -> Bools:
