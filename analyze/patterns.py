@@ -247,10 +247,13 @@ def _families(train: Train, groups: list[_Group], start_ns: int, end_ns: int) ->
 
 
 def _is_part_of_it(one: _Candidate, other: _Candidate) -> bool:
-    """Whether a group that has all of the other sees but each second, third or fourth of its beats."""
+    """Whether a group that has all of the other sees its beats or each second, third or fourth, less well."""
     ratio = one.rhythm.period_ns / other.rhythm.period_ns
-    multiple = 1 < round(ratio) <= MOST_MISSED_IN_A_ROW and abs(ratio - round(ratio)) <= _SAME_PERIOD * ratio
-    return bool(multiple and np.isin(other.members, one.group.rows).mean() >= NEARLY_ALL)
+    multiple = 1 <= round(ratio) <= MOST_MISSED_IN_A_ROW and abs(ratio - round(ratio)) <= _SAME_PERIOD * ratio
+    if not multiple or one.group.rank == other.group.rank:
+        return False
+    wider, within = (one, other) if len(one.group.rows) >= len(other.group.rows) else (other, one)
+    return wider.told < within.told and bool(np.isin(within.members, wider.group.rows).mean() >= NEARLY_ALL)
 
 
 def _in_step(train: Train, one: _Candidate, other: _Candidate) -> bool:

@@ -11,7 +11,7 @@ MIN_EVENTS = 400
 _LEAST_IN_A_WINDOW, _FEWEST_WINDOWS, _MOST_WINDOWS = 1, 8, 65536
 _MUCH_WIDER = 64
 #: So many standard deviations may the variance of counts exceed that of chance: of 2,000 simulated Poisson streams of
-#: 400 to 100,000 events 0.2 % do at some width, and of 400 whose rate swings by half of it, all.
+#: 400 to 100,000 events 0.3 % do at some width, and of 400 whose rate swings by half of it, all.
 _DEVIATIONS = 3.3
 #: A rate that changes by so little is the same for all who look at it, even where many events would show it.
 _SAME_RATE = 0.05
