@@ -68,15 +68,14 @@ class _Analysis:
     def report(self) -> Report:
         """All of it."""
         stream = BlockStream(self.census, Windows.of(self.lost, "block"))
-        with ThreadPoolExecutor(1) as pool:  # one family beside the others
-            opens_result = pool.submit(self._opens)
-            lives = self._lives()
+        with ThreadPoolExecutor() as pool:  # the families beside each other
+            later = pool.submit(self._opens), pool.submit(self._processes)
             block_latency, of_blocks = self._blocks(stream)
-            open_latency, of_opens = opens_result.result()
+            (open_latency, of_opens), (lives, lifetimes, of_processes) = later[0].result(), later[1].result()
         missing = {family: self._lost(family, self.start_ns, self.end_ns) for family in RECORDED_FAMILIES}
-        latency = (*block_latency, *open_latency, *self._lifetimes(lives))
+        latency = (*block_latency, *open_latency, *lifetimes)
         latency = tuple(replace(one, lost=missing[one.metric.split(".")[0]]) for one in latency)
-        patterns = self._patterns(lives, (of_blocks, of_opens))
+        patterns = self._patterns(of_processes, of_blocks, of_opens)
         workload = replace(self.uses.workload(lives), lost={name: count for name, count in missing.items() if count})
         failing = failing_opens(self.trace, self.selection, workload.open["by_comm"])
         opens = sum(use.count for use in workload.open["by_comm"])
@@ -89,6 +88,11 @@ class _Analysis:
             workload=workload,
             findings=findings(latency, patterns, lives, failing, self.doubts.failed, self.trace.start_ns),
         )
+
+    def _processes(self) -> tuple[Lives, list[Latency], tuple[Pattern, ...]]:
+        """Processes, how long they live, and the rhythms in their starts."""
+        lives = self._lives()
+        return lives, self._lifetimes(lives), process_patterns(lives, self.start_ns, self.end_ns)
 
     def _lives(self) -> Lives:
         lives = read_processes(self.trace, self.selection, Windows.of(self.lost, "process"))
@@ -219,9 +223,10 @@ class _Analysis:
     def _rhythms(self, train: TrainCollector, family: str) -> tuple[Pattern, ...]:
         return train.patterns({name: self.census.names(family, name).all for name in train.fields})
 
-    def _patterns(self, lives: Lives, others: Sequence[tuple[Pattern, ...]]) -> tuple[Pattern, ...]:
-        found = process_patterns(lives, self.start_ns, self.end_ns)
-        for more in others:
+    def _patterns(self, *families: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
+        """The patterns of all families; processes come first, and others follow what they do."""
+        found: tuple[Pattern, ...] = ()
+        for more in families:
             found += without_echoes(found, more)
         found = tuple(replace(p, lost=self._lost(FAMILY_OF[p.event], p.start_ns, p.end_ns)) for p in found)
         return tuple(sorted(found, key=_telling))

@@ -6,11 +6,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tracekit.analyze import contrast
 from tracekit.analyze.census import Census
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, arrow_ints, encoded, few, ints, ints_of
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, arrow_ints, encoded, few, ints, ints_of, known
 from tracekit.analyze.pairing import BLOCK_EVENTS, ISSUE, SECTOR_BYTES, START, BlockEvents, Pairs, carried, pair
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
@@ -210,7 +209,7 @@ class BlockStream:
         column = {name: ints(rows, name)[order] for name in ("dev", "request", "sector", "bytes", "pid", "flags")}
         dev, request, sector, size = (column.pop(name) for name in ("dev", "request", "sector", "bytes"))
         no = np.zeros(len(ts_ns), dtype=np.bool_)
-        failed = np.asarray(pc.less(rows.column("ret"), 0).fill_null(False).to_numpy(zero_copy_only=False))[order]
+        failed = ((ints(rows, "ret") < 0) & known(rows, "ret"))[order]
         return _Piece(
             BlockEvents(ts_ns, kind[order], dev, request, sector, size, names.pop("op"), no, no),
             **names,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracekit.analyze.ahead import ahead
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, Names, arrow_bools, arrow_ints, arrow_strings, encoded
+from tracekit.analyze.columns import (
+    NULL,
+    Bools,
+    Codes,
+    Ints,
+    Names,
+    arrow_bools,
+    arrow_ints,
+    arrow_strings,
+    encoded,
+    ints_of,
+    number_of,
+)
 from tracekit.analyze.selection import Selection
 from tracekit.schema import EVENTS
 from tracekit.trace import Trace
@@ -45,9 +58,9 @@ class Tally:
         """Count distinct names; those that do not occur are passed over."""
         used = np.flatnonzero(counts)
         names, counts = names.take(arrow_ints(used)), counts[used]
-        place = pc.index_in(names, value_set=self.names)
-        known = place.is_valid().to_numpy(zero_copy_only=False)
-        self.counts[place.drop_null().to_numpy()] += counts[known]
+        place = ints_of(pc.index_in(names, value_set=self.names))
+        known = place != NULL
+        self.counts[place[known]] += counts[known]
         if not known.all():
             self.names = pa.concat_arrays([self.names, names.filter(arrow_bools(~known)).cast(pa.string())])
             self.counts = np.append(self.counts, counts[~known])
@@ -74,8 +87,8 @@ class Tally:
 
     def of(self, name: str) -> int:
         """How often a name occurs."""
-        place = pc.index(self.names, name).as_py()
-        return 0 if place < 0 else int(self.counts[place])
+        place = number_of(self.names, name)
+        return 0 if place == NULL else int(self.counts[place])
 
 
 @dataclass
@@ -116,7 +129,7 @@ class Census:
         chosen = _selected(columns, selection)
         if family == "block":
             self._count_pairs(columns.pop("disk"), columns.pop("op"))
-            submitted = events == pc.index(names, _SUBMITTED).as_py()
+            submitted = events == number_of(names, _SUBMITTED)
             chosen = submitted if chosen is None else chosen & submitted
         for column, (dictionary, raw) in columns.items():
             self.tally(family, column).add(dictionary, _counts(raw if chosen is None else raw[chosen], len(dictionary)))
@@ -143,7 +156,7 @@ def _selected(columns: Mapping[str, tuple[pa.Array, Ints]], selection: Selection
     for column, name in (("comm", selection.comm), ("disk", selection.disk)):
         if name is not None and column in columns:
             dictionary, raw = columns[column]
-            its = (raw == pc.index(dictionary, name).as_py()) & (raw != NULL)
+            its = (raw == number_of(dictionary, name)) & (raw != NULL)
             chosen = its if chosen is None else chosen & its
     return chosen
 
@@ -155,7 +168,11 @@ def take_census(trace: Trace, selection: Selection, families: Iterable[str] = tu
         TraceError: the file is damaged.
     """
     census = Census(tuple(name for name in (selection.comm, selection.disk) if name is not None))
-    for family in families:
+
+    def count(family: str) -> None:
         for rows in ahead(selection.batches(trace, family, _COLUMNS[family])):
             census.add(family, rows, selection)
+
+    with ThreadPoolExecutor() as pool:  # families do not share what they count
+        list(pool.map(count, families))
     return census

@@ -78,8 +78,8 @@ class Names:
     def codes(self, rows: Rows, name: str) -> Codes:
         """The codes of a string column."""
         dictionary, raw = encoded(rows, name)
-        place = pc.index_in(dictionary, value_set=self._array).fill_null(len(self._array)).to_numpy()
-        return Codes(np.append(place.astype(np.int64), NULL)[raw], self.all)
+        place = ints_of(pc.index_in(dictionary, value_set=self._array))
+        return Codes(np.append(np.where(place == NULL, len(self._array), place), NULL)[raw], self.all)
 
 
 # `pa.array` imports pandas to see whether it was given one of its objects, which takes as long as a small report.
@@ -108,16 +108,33 @@ def ints(rows: Rows, name: str) -> Ints:
     return ints_of(_one(rows.column(name)))
 
 
-def ints_of(column: Any) -> Ints:
+def ints_of(column: pa.Array) -> Ints:
     """Integers as int64; null is -1."""
-    if column.null_count:
-        column = column.fill_null(NULL) if pa.types.is_signed_integer(column.type) else _with_null(column)
-    return np.asarray(column.to_numpy(), dtype=np.int64)
+    kind = np.dtype(f"{'i' if pa.types.is_signed_integer(column.type) else 'u'}{column.type.bit_width // 8}")
+    if not len(column):
+        return np.zeros(0, dtype=np.int64)
+    whole = np.frombuffer(column.buffers()[1], dtype=kind)[column.offset : column.offset + len(column)]
+    values = np.asarray(whole, dtype=np.int64)
+    return values if not column.null_count else np.where(valid(column), values, NULL)
 
 
-def _with_null(column: Any) -> Any:
-    """An unsigned column as a signed one, so that it can hold -1."""
-    return column.cast(pa.int64(), safe=False).fill_null(NULL)
+def valid(column: pa.Array) -> Bools:
+    """Which elements are not null."""
+    bitmap = column.buffers()[0]
+    if not column.null_count or bitmap is None:
+        return np.full(len(column), not column.null_count)
+    bits = np.unpackbits(np.frombuffer(bitmap, dtype=np.uint8), bitorder="little")
+    return bits[column.offset : column.offset + len(column)].view(np.bool_)
+
+
+def known(rows: Rows, name: str) -> Bools:
+    """In which rows a column is not null."""
+    return valid(_one(rows.column(name)))
+
+
+def number_of(dictionary: pa.Array, name: str) -> int:
+    """The place of a string in a dictionary; -1 if it is not there."""
+    return int(ints_of(pc.index_in(arrow_strings((name,)), value_set=dictionary))[0])
 
 
 def encoded(rows: Rows, name: str) -> tuple[Any, Ints]:
@@ -132,10 +149,10 @@ def encoded(rows: Rows, name: str) -> tuple[Any, Ints]:
 def codes(rows: Rows, name: str) -> Codes:
     """A string column as codes of its own; names are sorted, so that results do not depend on order."""
     dictionary, raw = encoded(rows, name)
-    order = pc.sort_indices(dictionary).to_numpy()
+    order = ints_of(pc.sort_indices(dictionary))
     place = np.full(len(order) + 1, NULL, dtype=np.int64)
     place[order] = np.arange(len(order))
-    return Codes(place[raw], tuple(dictionary.take(order).to_pylist()))
+    return Codes(place[raw], tuple(dictionary.take(arrow_ints(order)).to_pylist()))
 
 
 def _one(column: pa.Array | pa.ChunkedArray) -> Any:

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tracekit.analyze.census import Tally
-from tracekit.analyze.columns import NULL, UNKNOWN, Ints, arrow_ints, encoded, ints
+from tracekit.analyze.columns import NULL, UNKNOWN, Ints, arrow_ints, encoded, ints, known, number_of
 from tracekit.analyze.results import OpenUse
 from tracekit.analyze.selection import Selection
 from tracekit.trace import Trace
@@ -73,10 +72,10 @@ def failing_opens(trace: Trace, selection: Selection, uses: tuple[OpenUse, ...])
 
 def _add(rows: pa.RecordBatch, wanted: dict[str, _Failures]) -> None:
     """Count the failing opens of each wanted command."""
-    failed = pc.less(rows.column("ret"), 0).fill_null(False).to_numpy(zero_copy_only=False)
+    failed = (ints(rows, "ret") < 0) & known(rows, "ret")
     (paths, path), (comms, comm), pid = encoded(rows, "path"), encoded(rows, "comm"), ints(rows, "pid")
     for name, failures in wanted.items():
-        code = NULL if name == UNKNOWN else pc.index(comms, name).as_py()
+        code = NULL if name == UNKNOWN else number_of(comms, name)
         if name == UNKNOWN or code != NULL:
             mine = failed & (comm == code) & (path != NULL)
             failures.add(pid[mine], path[mine], paths)

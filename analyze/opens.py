@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tracekit.analyze.census import Census
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, arrow_ints, encoded, ints
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, arrow_ints, encoded, ints, known
 from tracekit.analyze.contrast import yes_no
 from tracekit.analyze.selection import Selection
 from tracekit.errors import TraceError
@@ -48,7 +47,9 @@ class Opens:
     def paths(self, chosen: Ints) -> Any:
         """The paths of some opens, as an array of objects; null is None."""
         number = self.file[chosen]
-        return self.files.take(arrow_ints(number, NULL)).to_numpy(zero_copy_only=False)
+        found = np.empty(len(number), dtype=object)
+        found[:] = self.files.take(arrow_ints(number, NULL)).to_pylist()
+        return found
 
     @property
     def failed(self) -> Bools:
@@ -78,7 +79,6 @@ def read_opens(trace: Trace, selection: Selection, census: Census) -> Iterator[O
 
 
 def _from_rows(rows: pa.RecordBatch, names: dict[str, Codes]) -> Opens:
-    answered = np.asarray(pc.is_valid(rows.column("ret")).to_numpy(zero_copy_only=False), dtype=np.bool_)
     duration_ns = ints(rows, "duration_ns")
     dictionary, file = encoded(rows, "path")
     found = Opens(
@@ -88,7 +88,7 @@ def _from_rows(rows: pa.RecordBatch, names: dict[str, Codes]) -> Opens:
         names["path"],
         file,
         ints(rows, "ret"),
-        answered,
+        known(rows, "ret"),
         np.where(duration_ns < 0, NULL, duration_ns),
         ints(rows, "flags"),
         dictionary,

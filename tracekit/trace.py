@@ -145,7 +145,8 @@ class Trace:
         """The same as `batches`, as one Arrow table with one dictionary a column."""
         batches = list(self.batches(*events, columns=columns, start_ns=start_ns, end_ns=end_ns))
         if not batches:
-            return SCHEMA.empty_table().select(SCHEMA.names if columns is None else list(columns))
+            schema = pa.schema([SCHEMA.field(name) for name in (SCHEMA.names if columns is None else columns)])
+            return pa.Table.from_batches([], schema)
         return pa.Table.from_batches(batches).unify_dictionaries()
 
     def pandas(
