@@ -129,7 +129,7 @@ class Trace:
             if not self._may_hold(group, events, start_ns, end_ns):
                 continue
             try:
-                table = file.read_row_group(group, columns=read)
+                table = file.read_row_group(group, columns=read, use_threads=False)
             except (OSError, pa.ArrowException) as error:
                 raise TraceError(f"{self.path} is damaged in row group {group}: {_first_line(error)}") from error
             table = _select(table, events, start_ns, end_ns).select(wanted)
