@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tracekit.analyze.ahead import ahead
-from tracekit.analyze.blocks import BlockIO, BlockStream, Submissions, read_blocks
+from tracekit.analyze.blocks import BlockIO, BlockStream, Submissions, measured, read_blocks, spans
 from tracekit.analyze.census import LOOKED_AT, Tally, take_census
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, limited
+from tracekit.analyze.columns import NULL, Codes, Ints, limited
 from tracekit.analyze.contrast import Field
 from tracekit.analyze.failing import failing_opens
 from tracekit.analyze.findings import findings
@@ -67,7 +67,7 @@ class _Analysis:
 
     def report(self) -> Report:
         """All of it."""
-        stream = BlockStream(self.census, Windows.of(self.lost, "block"))
+        stream = BlockStream(self.census, Windows.of(self.lost, "block"), self.selection.disk)
         with ThreadPoolExecutor() as pool:  # the families beside each other
             later = pool.submit(self._opens), pool.submit(self._processes)
             block_latency, of_blocks = self._blocks(stream)
@@ -78,8 +78,8 @@ class _Analysis:
         patterns = self._patterns(of_processes, of_blocks, of_opens)
         workload = replace(self.uses.workload(lives), lost={name: count for name, count in missing.items() if count})
         failing = failing_opens(self.trace, self.selection, workload.open["by_comm"])
-        opens = sum(use.count for use in workload.open["by_comm"])
-        told = quality(self.trace.metadata, self.lost, self.doubts, stream.unpaired, lives, opens)
+        anything = self.selection != ALL or bool(self.doubts.total or workload.open["by_comm"] or lives.seen.any())
+        told = quality(self.trace.metadata, self.lost, self.doubts, stream.unpaired, lives.untrusted, anything)
         return Report(
             trace=self._facts(),
             quality=replace(told, notes=(*self.selection.notes(), *told.notes)),
@@ -98,10 +98,11 @@ class _Analysis:
         lives = read_processes(self.trace, self.selection, Windows.of(self.lost, "process"))
         if self.selection == ALL:
             return lives
-        chosen = lives.start_ns >= self.start_ns
+        chosen = np.ones(len(lives), dtype=np.bool_)
         if self.selection.comm is not None:
             chosen &= lives.comm.is_in(self.selection.comm)
-        return lives.only(chosen)
+        within = (lives.started_ns >= self.start_ns) | (lives.exit_ns >= self.start_ns)
+        return lives.only(chosen & (lives.start_ns >= self.start_ns), chosen & within)
 
     def _facts(self) -> TraceFacts:
         metadata = self.trace.metadata
@@ -132,9 +133,9 @@ class _Analysis:
 
     # --- latency ---
 
-    def _spread(self, metric: str, groupings: Sequence[Grouping], fields: Mapping[str, Field]) -> Spread:
+    def _spread(self, metric: str, most: int, groupings: Sequence[Grouping], fields: Mapping[str, Field]) -> Spread:
         frame = Frame(self.start_ns, self.end_ns - self.start_ns, self.trace.start_ns)
-        return Spread(metric, frame, tuple(groupings), fields)
+        return Spread(metric, frame, most, tuple(groupings), fields)
 
     def _by_command(self, tally: Tally) -> Grouping:
         """The commands that have most of something."""
@@ -155,6 +156,7 @@ class _Analysis:
         """Latencies of block I/O, and when it was submitted."""
         by_disk, by_comm = self._by_disk_and_op(), self._by_command(self.census.tally("block", "comm"))
         windows = Windows.of(self.lost, "block")
+        most = max(self.census.tally("block", "event").of(event) for event in ("block_start", "block_issue"))
         spreads: dict[str, Spread] = {}
         train = self._train("block_start", ("comm", "cgroup", "disk"))
         for submitted, blocks in ahead(read_blocks(self.trace, self.selection, stream)):
@@ -163,12 +165,12 @@ class _Analysis:
             if submitted is not None:
                 self._collect(train, submitted.ts_ns, submitted)
             attributes = blocks.attributes()
-            for metric, begin, end, rival in _spans(blocks):
+            for metric, begin, end, rival in spans(blocks):
                 if metric not in spreads:
                     groupings = [by_disk, by_comm] if metric == "block.total" else [by_disk]
                     fields = {name: Field.of(codes) for name, codes in attributes.items()}
-                    spreads[metric] = self._spread(metric, groupings, fields)
-                known = (begin != NULL) & (end != NULL) & ~rival & ~windows.spanned_by(begin, end)
+                    spreads[metric] = self._spread(metric, most, groupings, fields)
+                known = measured(begin, end, rival, windows)
                 spreads[metric].add(_block_sample(begin, end, blocks, attributes).only(known))
         found = [latencies(spread, self.resolution_ns, self._occurrences("block")) for spread in spreads.values()]
         return [one for some in found for one in some], self._rhythms(train, "block")
@@ -184,7 +186,7 @@ class _Analysis:
             attributes = opens.attributes()
             if spread is None:
                 fields = {name: Field.of(codes) for name, codes in attributes.items()}
-                spread = self._spread("open", [by_comm], fields)
+                spread = self._spread("open", self.census.tally("open", "event").of("open"), [by_comm], fields)
             spread.add(_open_sample(opens, attributes))
         found = [] if spread is None else latencies(spread, self.resolution_ns, self._occurrences("open"))
         return found, self._rhythms(train, "open")
@@ -197,7 +199,7 @@ class _Analysis:
         exits = np.where(lives.exit_ns == NULL, NULL, lives.exited_badly.astype(np.int64))[known]
         attributes = {"comm": comm, "path": path, "exits": Codes(exits, ("with 0", "badly"))}
         fields = {name: Field.of(codes) for name, codes in attributes.items()}
-        spread = self._spread("process.lifetime", [self._by_command(tally)], fields)
+        spread = self._spread("process.lifetime", len(known), [self._by_command(tally)], fields)
 
         def details(positions: Ints) -> dict[str, Any]:
             rows = known[positions]
@@ -235,14 +237,6 @@ class _Analysis:
 def _telling(one: Pattern) -> tuple[bool, bool, int, int, list[tuple[str, str]]]:
     """The order in which patterns are told."""
     return one.kind == "steady", one.event != "exec", -one.events, one.start_ns, sorted(one.scope.items())
-
-
-def _spans(blocks: BlockIO) -> list[tuple[str, Ints, Ints, Bools]]:
-    return [
-        ("block.device", blocks.issue_ns, blocks.complete_ns, blocks.rival),
-        ("block.queue", blocks.start_ns, blocks.first_issue_ns, blocks.start_rival),
-        ("block.total", blocks.start_ns, blocks.end_ns, blocks.rival | blocks.start_rival),
-    ]
 
 
 def _block_sample(begin: Ints, end: Ints, blocks: BlockIO, attributes: Mapping[str, Codes]) -> Sample:

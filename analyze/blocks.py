@@ -92,6 +92,20 @@ class BlockIO:
         }
 
 
+def spans(blocks: BlockIO) -> tuple[tuple[str, Ints, Ints, Bools], ...]:
+    """Of each metric its name, the time of each request from which and up to which it counts, and what is doubtful."""
+    return (
+        ("block.device", blocks.issue_ns, blocks.complete_ns, blocks.rival),
+        ("block.queue", blocks.start_ns, blocks.first_issue_ns, blocks.start_rival),
+        ("block.total", blocks.start_ns, blocks.end_ns, blocks.rival | blocks.start_rival),
+    )
+
+
+def measured(begin: Ints, end: Ints, rival: Bools, windows: Windows) -> Bools:
+    """Which latencies are known and can be trusted."""
+    return np.asarray((begin != NULL) & (end != NULL) & ~rival & ~windows.spanned_by(begin, end))
+
+
 @dataclass(frozen=True)
 class Submissions:
     """When I/O was submitted, in time order, and by whom to which disk."""
@@ -153,9 +167,10 @@ class BlockStream:
     Args:
         census: whom to tell by name.
         windows: when block events were lost.
+        disk: whose completions are counted that belong to nothing; null for all.
     """
 
-    def __init__(self, census: Census, windows: Windows) -> None:
+    def __init__(self, census: Census, windows: Windows, disk: str | None = None) -> None:
         self.names = {
             "disk": census.names("block", "disk"),
             "op": census.names("block", "op"),
@@ -163,7 +178,7 @@ class BlockStream:
             "cgroup": census.names("block", "cgroup"),
         }
         self.unpaired = Unpaired()
-        self._windows = windows
+        self._windows, self._disk = windows, disk
         self._left: _Piece | None = None
         # Where the source had no starts, what is issued was submitted then.
         self._submitted = START if census.tally("block", "event").of("block_start") else ISSUE
@@ -178,11 +193,15 @@ class BlockStream:
         pairs = pair(piece.events)
         old = len(piece.depth) - len(new.depth)
         self._observe(piece, pairs, old)
-        self.unpaired.before += pairs.before
-        self.unpaired.orphans += len(pairs.orphans)
+        self.unpaired.before += int(self._is_wanted(piece, pairs.before).sum())
+        self.unpaired.orphans += int(self._is_wanted(piece, pairs.orphans).sum())
         rest = piece[pairs.carried]
         self._left = _Piece(carried(piece.events, pairs), *(getattr(rest, one.name) for one in fields(rest)[1:]))
         return self._submissions(new), self._requests(piece, pairs, np.flatnonzero(pairs.settled))
+
+    def _is_wanted(self, piece: _Piece, rows: Ints) -> Bools:
+        disks = Codes(piece.disk[rows], self.names["disk"].all)
+        return np.ones(len(rows), dtype=np.bool_) if self._disk is None else disks.is_in(self._disk)
 
     def _submissions(self, new: _Piece) -> Submissions:
         rows = np.flatnonzero(new.events.kind == self._submitted)
@@ -224,18 +243,19 @@ class BlockStream:
         """Of each new issue the depth, whether it is sequential, and whether a flush is under way."""
         issued = np.flatnonzero(pairs.issue != NULL)
         devs, dev = few(piece.events.dev)
-        rows, over = pairs.issue[issued], pairs.over[issued]
+        # What was requeued is under way from its first issue on.
+        rows, first, over = pairs.issue[issued], pairs.first_issue[issued], pairs.over[issued]
         for one in range(len(devs)):
             mine = dev[rows] == one
             new = rows[mine & (rows >= old)]
-            piece.depth[new] = np.maximum(_under_way(len(dev), rows[mine], over[mine])[new], 1)
+            piece.depth[new] = np.maximum(_under_way(len(dev), first[mine], over[mine])[new], 1)
         flush = piece.events.op[rows] == self._flush
         for one in np.unique(dev[rows[flush]]) if flush.any() else ():
             mine = dev[rows] == one
             new = rows[mine & ~flush & (rows >= old)]
-            piece.behind_flush[new] = _under_way(len(dev), rows[mine & flush], over[mine & flush])[new] > 0
-        first = pairs.first_issue[issued]
-        chosen = (first >= old) & (piece.events.sector[first] != NULL)
+            piece.behind_flush[new] = _under_way(len(dev), first[mine & flush], over[mine & flush])[new] > 0
+        chosen = np.flatnonzero((first >= old) & (piece.events.sector[first] != NULL))
+        chosen = chosen[np.argsort(first[chosen])]
         first, start = first[chosen], pairs.start[issued][chosen]
         pid = np.where(start == NULL, NULL, piece.pid[start])
         sequential = self._streams.follow(piece.events[first], pid)
@@ -315,7 +335,7 @@ class _Streams:
         return np.where(self.key[place] == keys, self.stop[place], NULL)
 
     def _remember(self, keys: Ints, stops: Ints) -> None:
-        """The newest of each; those that have been silent are forgotten when there are too many."""
+        """The newest of each; when there are too many, all are forgotten that were silent meanwhile."""
         kept = ~np.isin(self.key, keys, assume_unique=True) & (len(self.key) + len(keys) <= _STREAMS)
         key, stop = np.append(self.key[kept], keys), np.append(self.stop[kept], stops)
         order = np.argsort(key)

@@ -37,7 +37,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "open": ("event", "comm", "cgroup", "path"),
 }
 #: Commands submit I/O: who was on the CPU when it was done is not asked.
-_SUBMITTED = "block_start"
+_STARTED, _ISSUED = "block_start", "block_issue"
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Tally:
     Attributes:
         names: those that are known, in order of appearance.
         counts: of each.
-        distinct: how many names there are; at least so many, once some were forgotten.
+        distinct: how many names there are; about so many, once some were forgotten and came again.
     """
 
     names: pa.Array = field(default_factory=lambda: pa.nulls(0, pa.string()))
@@ -128,15 +128,19 @@ class Census:
         self.tally(family, "event").add(names, _counts(events, len(names)))
         chosen = _selected(columns, selection)
         if family == "block":
-            self._count_pairs(columns.pop("disk"), columns.pop("op"))
-            submitted = events == number_of(names, _SUBMITTED)
+            self._count_pairs(columns.pop("disk"), columns.pop("op"), chosen)
+            # Where the source had no starts, what is issued was submitted then.
+            started = number_of(names, _STARTED)
+            submitted = events == (number_of(names, _ISSUED) if started == NULL else started)
             chosen = submitted if chosen is None else chosen & submitted
         for column, (dictionary, raw) in columns.items():
             self.tally(family, column).add(dictionary, _counts(raw if chosen is None else raw[chosen], len(dictionary)))
 
-    def _count_pairs(self, disk: tuple[pa.Array, Ints], op: tuple[pa.Array, Ints]) -> None:
+    def _count_pairs(self, disk: tuple[pa.Array, Ints], op: tuple[pa.Array, Ints], chosen: Bools | None) -> None:
         """Disks and ops together, and each for itself."""
         (disks, of_disk), (ops, of_op) = disk, op
+        if chosen is not None:
+            of_disk, of_op = of_disk[chosen], of_op[chosen]
         size = len(ops) + 1
         counts = np.bincount((of_disk + 1) * size + of_op + 1, minlength=(len(disks) + 1) * size).reshape(-1, size)
         self.tally("block", "disk").add(disks, counts.sum(axis=1)[1:])

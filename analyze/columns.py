@@ -41,8 +41,8 @@ class Codes:
         return None if code < 0 else self.names[code]
 
     def strings(self) -> Any:
-        """The strings themselves, as an array of objects; null is None."""
-        return np.array([*self.names, None], dtype=object)[self.codes]
+        """The strings themselves, as an array of objects; null is None, and so is what is not looked at one by one."""
+        return np.array([*(None if name == OTHERS else name for name in self.names), None], dtype=object)[self.codes]
 
     def named(self) -> Ints:
         """The codes, with -1 for names that are not looked at one by one as well."""

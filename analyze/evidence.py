@@ -5,25 +5,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tracekit.analyze.blocks import BlockStream, read_blocks
+from tracekit.analyze.blocks import BlockIO, BlockStream, measured, read_blocks, spans
 from tracekit.analyze.census import take_census
-from tracekit.analyze.columns import NULL, Bools, Ints, ints
+from tracekit.analyze.columns import NULL, Bools, Ints, arrow_bools, encoded, ints, known, number_of
 from tracekit.analyze.patterns import MAX_ANCESTORS, parent_name
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern, Where
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows, read_windows
-from tracekit.schema import EVENTS, SCHEMA
+from tracekit.schema import EVENTS, FAMILY_OF, SCHEMA
 from tracekit.trace import Trace
 
-#: Which times of a request a metric lies between, in the attributes of `BlockIO`.
-_ENDS = {
-    "block.device": ("issue_ns", "complete_ns"),
-    "block.queue": ("start_ns", "first_issue_ns"),
-    "block.total": ("start_ns", "end_ns"),
-}
 _PID = re.compile(r"\(pid (\d+)\)$")
 _TIMES = ("start_ns", "first_issue_ns", "issue_ns", "complete_ns", "end_ns")
 
@@ -75,44 +68,68 @@ def raw_events(trace: Trace, selection: Selection, where: Where) -> Iterator[pa.
     Raises:
         TraceError: the file is damaged.
     """
-    ends = _ENDS.get(where.metric or "")
-    times = None if ends is None else _times_of_requests(trace, selection, where, *ends)
-    start_ns, end_ns = selection.span(trace)
-    start_ns = start_ns if where.start_ns is None else trace.start_ns + where.start_ns
-    end_ns = end_ns if where.end_ns is None else trace.start_ns + where.end_ns
-    for rows in trace.batches(*where.events, columns=SCHEMA.names, start_ns=start_ns, end_ns=end_ns + 1):
-        chosen = _chosen(rows, where)
-        if times is not None:
-            chosen &= np.isin(ints(rows, "ts_ns"), times)
+    io = _Requests(trace, selection, where) if FAMILY_OF[where.events[0]] == "block" and _needs_pairs(where) else None
+    start_ns, end_ns = (None if at is None else trace.start_ns + at for at in (selection.start_ns, selection.end_ns))
+    if where.start_ns is not None:
+        start_ns = trace.start_ns + where.start_ns
+    if where.end_ns is not None:
+        end_ns = trace.start_ns + where.end_ns + 1
+    for rows in trace.batches(*where.events, columns=SCHEMA.names, start_ns=start_ns, end_ns=end_ns):
+        chosen = _chosen(rows, where, selection) if io is None else io.chosen(rows)
         if chosen.any():
-            yield rows.filter(pa.array(chosen))
+            yield rows.filter(arrow_bools(chosen))
 
 
-def _chosen(rows: pa.RecordBatch, where: Where) -> Bools:
+def _needs_pairs(where: Where) -> bool:
+    return where.failed or where.metric is not None
+
+
+def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection) -> Bools:
     chosen = np.ones(len(rows), dtype=np.bool_)
-    for column, value in where.fields:
-        chosen &= _is(pc.equal(rows.column(column), value))
+    fields = list(where.fields)
+    if FAMILY_OF[where.events[0]] == "open" and selection.comm is not None:
+        fields.append(("comm", selection.comm))
+    for column, value in fields:
+        names, codes = encoded(rows, column)
+        chosen &= codes == (NULL if value is None else max(number_of(names, value), 0))
+        chosen &= value is None or number_of(names, value) != NULL
     if where.pids is not None:
-        chosen &= _is(pc.is_in(rows.column("pid"), value_set=pa.array(where.pids, pa.int32())))
+        chosen &= np.isin(ints(rows, "pid"), where.pids)
     if where.failed:
-        chosen &= _is(pc.less(rows.column("ret"), 0))
+        chosen &= (ints(rows, "ret") < 0) & known(rows, "ret")
     if where.metric == "open":
         duration_ns = ints(rows, "duration_ns")
         chosen &= (duration_ns >= where.low_ns) & (duration_ns <= where.high_ns)
     return chosen
 
 
-def _is(truth: pa.Array) -> Bools:
-    return np.asarray(truth.fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+class _Requests:
+    """The events of the requests that a finding is about, by their times and disks."""
+
+    def __init__(self, trace: Trace, selection: Selection, where: Where) -> None:
+        windows = Windows.of(read_windows(trace), "block")
+        stream = BlockStream(take_census(trace, selection, ("block",)), windows)
+        self._disks = stream.names["disk"]
+        times = ("complete_ns",) if where.failed else _TIMES
+        found: list[Ints] = [np.zeros(0, dtype=np.int64)]
+        for _, blocks in read_blocks(trace, selection, stream):
+            mine = blocks[blocks.failed if where.failed else _of_latency(blocks, where, windows)]
+            found += [_key(getattr(mine, name), mine.disk.codes) for name in times]
+        self._keys = np.unique(np.concatenate(found))
+
+    def chosen(self, rows: pa.RecordBatch) -> Bools:
+        """Which rows are among them."""
+        return np.isin(_key(ints(rows, "ts_ns"), self._disks.codes(rows, "disk").codes), self._keys)
 
 
-def _times_of_requests(trace: Trace, selection: Selection, where: Where, begin: str, end: str) -> Ints:
-    """The times of all events of the requests whose latency, from one time to another, is in a range."""
-    stream = BlockStream(take_census(trace, selection, ("block",)), Windows.of(read_windows(trace), "block"))
-    found: list[Ints] = []
-    for _, blocks in read_blocks(trace, selection, stream):
-        known = (getattr(blocks, begin) != NULL) & (getattr(blocks, end) != NULL)
-        latency_ns = getattr(blocks, end) - getattr(blocks, begin)
-        mine = blocks[known & (latency_ns >= where.low_ns) & (latency_ns <= where.high_ns)]
-        found += [getattr(mine, name) for name in _TIMES]
-    return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
+def _of_latency(blocks: BlockIO, where: Where, windows: Windows) -> Bools:
+    """The requests whose latency is in a range, as the distribution has them."""
+    begin, end, rival = next(one[1:] for one in spans(blocks) if one[0] == where.metric)
+    latency_ns = end - begin
+    chosen = measured(begin, end, rival, windows)
+    return np.asarray(chosen & (latency_ns >= where.low_ns) & (latency_ns <= where.high_ns))
+
+
+def _key(ts_ns: Ints, disk: Ints) -> Ints:
+    """One number for a time and a disk; of more disks than these two may be the same."""
+    return (ts_ns << 8) | (disk & 0xFF)

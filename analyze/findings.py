@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.analyze.columns import NULL, busiest
+from tracekit.analyze.columns import NULL, UNKNOWN, busiest
 from tracekit.analyze.evidence import where_of_pattern
 from tracekit.analyze.failing import FailingOpens
 from tracekit.analyze.patterns import parent_name
@@ -238,7 +238,7 @@ def _failed_opens(one: FailingOpens) -> _Found:
     if one.often < _SPREAD * one.failed:
         detail = f"They ask for {format_count(one.paths)} paths. {detail}"
     evidence: Evidence = {"comm": one.comm, "failed": one.failed, "opens": one.tried}
-    where = Where(EVENTS["open"], fields=(("comm", one.comm),), failed=True)
+    where = Where(EVENTS["open"], fields=(("comm", None if one.comm == UNKNOWN else one.comm),), failed=True)
     return _Found(30, "failed_opens", title, detail, evidence, where)
 
 

@@ -63,7 +63,7 @@ class Pairs:
         in_flight: neither completed nor merged so far.
         settled: nothing that follows can change it.
         orphans: completions of I/O that was never seen issued.
-        before: how many of those belong to I/O that was issued before the recording.
+        before: those of them that belong to I/O that was issued before the recording.
         carried: rows that must be seen again together with what follows.
         rivals: of all rows those of which `rival` is true, known to an I/O or not.
         start_rivals: the same of `start_rival`.
@@ -81,7 +81,7 @@ class Pairs:
     in_flight: Bools
     settled: Bools
     orphans: Ints
-    before: int
+    before: Ints
     carried: Ints
     rivals: Ints
     start_rivals: Ints
@@ -96,7 +96,7 @@ class Pairs:
 
 
 _ROWS = ("start", "first_issue", "issue", "complete", "end", "over")
-_LISTS = ("orphans", "carried", "rivals", "start_rivals")
+_LISTS = ("orphans", "before", "carried", "rivals", "start_rivals")
 _FLAGS = ("merged", "rival", "start_rival", "in_flight", "settled")
 
 
@@ -141,7 +141,7 @@ def _join(parts: list[Pairs], size: int) -> Pairs:
     order = place[place != NULL]
     columns: dict[str, Any] = {name: both(name)[order] for name in (*_ROWS, *_FLAGS)}
     columns |= {name: np.sort(both(name)) for name in _LISTS}
-    return Pairs(**columns, before=sum(part.before for part in parts))
+    return Pairs(**columns)
 
 
 # --- by slot ---------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def _plain(kind: npt.NDArray[np.uint8], slot: Ints, size: Ints) -> Ints:
 def _plain_pairs(start: Ints, issue: Ints, complete: Ints) -> Pairs:
     no, yes = (np.full(len(start), truth) for truth in (False, True))
     none = np.zeros(0, dtype=np.int64)
-    return Pairs(start, issue, issue, complete, complete, complete, no, no, no, no, yes, none, 0, *(none,) * 3)
+    return Pairs(start, issue, issue, complete, complete, complete, no, no, no, no, yes, *(none,) * 5)
 
 
 def _closely(events: BlockEvents, slot: Ints, heads: _Heads, rows: Ints) -> Pairs:
@@ -232,7 +232,7 @@ def _closely(events: BlockEvents, slot: Ints, heads: _Heads, rows: Ints) -> Pair
         start_rival=no,
         settled=~newest,
         orphans=np.sort(np.concatenate([strays, extra])),
-        before=len(strays),
+        before=strays,
         carried=np.flatnonzero(carried),
         rivals=np.zeros(0, dtype=np.int64),
         start_rivals=np.zeros(0, dtype=np.int64),
@@ -354,7 +354,7 @@ def _by_key(events: BlockEvents) -> Pairs:
         complete == NULL,
         complete != NULL,
         unmatched,
-        0,
+        np.zeros(0, dtype=np.int64),
         _unfinished(events, into_issue, into_end, ended_by),
         np.flatnonzero(rival),
         np.flatnonzero(start_rival),
@@ -366,7 +366,9 @@ def _unfinished(events: BlockEvents, into_issue: Ints, into_end: Ints, ended_by:
     """The rows of requests that are not done: those that nothing has ended, and what came before them."""
     begun = _inverse(into_issue, len(events)) != NULL
     open_issue = (events.kind == ISSUE) & (ended_by == NULL)
-    kept = np.isin(events.kind, (START, REQUEUE)) & ~begun | open_issue
+    # What carries nothing is a flush, whose request is never issued.
+    waits = np.isin(events.kind, (START, REQUEUE)) & ~begun & (events.bytes != 0)
+    kept = waits | open_issue
     while True:
         before = np.concatenate([into_issue[kept & (events.kind == ISSUE)], into_end[kept & (events.kind == REQUEUE)]])
         before = before[before != NULL]

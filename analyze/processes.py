@@ -68,10 +68,12 @@ class Lives:
         """Which ended with an exit code other than 0, or by a signal."""
         return np.asarray((self.exit_ns != NULL) & ((self.exit_code > 0) | (self.exit_signal > 0)))
 
-    def only(self, chosen: Bools) -> "Lives":
-        """The same, of which the others only show who started whom."""
+    def only(self, started: Bools, lived: Bools) -> "Lives":
+        """The same, with the program starts and the lifetimes of these; the others show who started whom."""
         unknown: dict[str, Any] = {
-            name: np.where(chosen, getattr(self, name), NULL) for name in ("exec_ns", "failed_exec_ns", "lifetime_ns")
+            "exec_ns": np.where(started, self.exec_ns, NULL),
+            "failed_exec_ns": np.where(started, self.failed_exec_ns, NULL),
+            "lifetime_ns": np.where(lived, self.lifetime_ns, NULL),
         }
         return replace(self, **unknown)
 
@@ -111,8 +113,9 @@ def read_processes(trace: Trace, selection: Selection, windows: Windows) -> Live
     What was before it is read, too: it tells who is who.
     """
     batches = list(replace(selection, start_ns=None).batches(trace, "process", COLUMNS))
-    schema = pa.schema([SCHEMA.field(name) for name in COLUMNS])
-    return from_table(pa.Table.from_batches(batches, schema).unify_dictionaries(), windows)
+    none = pa.schema([SCHEMA.field(name) for name in COLUMNS])
+    table = pa.Table.from_batches(batches, batches[0].schema if batches else none)
+    return from_table(table.unify_dictionaries(), windows)
 
 
 def from_table(table: pa.Table, windows: Windows) -> Lives:

@@ -3,11 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from tracekit.analyze.blocks import BlockIO, Unpaired
 from tracekit.analyze.columns import NULL, busiest
-from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import LostWindow, Quality
 from tracekit.metadata import Metadata
 
@@ -46,20 +43,15 @@ class Doubts:
 
 
 def quality(
-    metadata: Metadata,
-    lost: tuple[LostWindow, ...],
-    doubts: Doubts,
-    unpaired: Unpaired,
-    lives: Lives,
-    opens: int,
+    metadata: Metadata, lost: tuple[LostWindow, ...], doubts: Doubts, unpaired: Unpaired, untrusted: int, anything: bool
 ) -> Quality:
     """What was lost, cut, or could not be paired.
 
     Args:
-        opens: how many were recorded.
+        untrusted: process lifetimes that are not told.
+        anything: whether anything was recorded besides a list of what ran already.
     """
     counted = sum(counters.lost for counters in metadata.counters.values())
-    anything = bool(doubts.total or opens or np.any(lives.seen))
     return Quality(
         max(counted, sum(window.lost for window in lost)) if metadata.counters or lost else None,
         lost,
@@ -68,7 +60,7 @@ def quality(
         doubts.in_flight,
         (
             *_notes_of(metadata, anything),
-            *_notes_of_pairs(doubts, unpaired, lives.untrusted, _truncated(metadata)),
+            *_notes_of_pairs(doubts, unpaired, untrusted, _truncated(metadata)),
         ),
         metadata.complete,
     )
@@ -95,8 +87,8 @@ def _notes_of_pairs(doubts: Doubts, unpaired: Unpaired, untrusted: int, truncate
     said = (
         (
             unpaired.before,
-            "{} I/O was under way when the recording began",
-            "{} I/O were under way when the recording began",
+            "{} I/O was under way at the beginning",
+            "{} I/O were under way at the beginning",
         ),
         (doubts.spanning, *_both("{} I/O that span{v} lost events left out of latencies")),
         (doubts.rivals, *_both("{} I/O matched by place, with another one like it under way, left out of latencies")),

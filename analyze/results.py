@@ -206,7 +206,7 @@ class Workload:
     """Who does what: per family, per way of grouping, the busiest first.
 
     Attributes:
-        omitted: how many are left out, by family and grouping; at least so many, where there are very many.
+        omitted: how many are left out, by family and grouping; about so many, where there are very many.
         lost: events of each family that were lost, where some were.
     """
 
@@ -234,7 +234,7 @@ class Where:
     events: tuple[str, ...]
     start_ns: int | None = None
     end_ns: int | None = None
-    fields: tuple[tuple[str, str], ...] = ()
+    fields: tuple[tuple[str, str | None], ...] = ()
     pids: tuple[int, ...] | None = None
     metric: str | None = None
     low_ns: int = 0

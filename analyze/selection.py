@@ -43,8 +43,8 @@ class Selection:
             raise UsageError(
                 f"--from {format_ns(self.start_ns)} is behind the end of the recording, which has {length}"
             )
-        if self.start_ns is not None and self.end_ns is not None and self.end_ns <= self.start_ns:
-            raise UsageError(f"--to {format_ns(self.end_ns)} is not later than --from {format_ns(self.start_ns)}")
+        if self.end_ns is not None and self.end_ns <= (self.start_ns or 0):
+            raise UsageError(f"--to {format_ns(self.end_ns)} is not later than --from {format_ns(self.start_ns or 0)}")
 
     def notes(self) -> list[str]:
         """What is looked at, in words; nothing where that is everything."""

@@ -110,14 +110,14 @@ class Greatest:
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self._sizes = np.array(sizes)
-        self._floor = np.where(self._sizes > 0, np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+        self._floor = np.full(len(sizes), np.iinfo(np.int64).min)
         self._columns: dict[str, Ints] = {}
         self._added: list[dict[str, Ints]] = []
         self._waiting = 0
 
     def add(self, group: Ints, sample: Sample) -> None:
         """Keep those that may be among the greatest."""
-        chosen = np.flatnonzero(sample.values >= self._floor[group])
+        chosen = np.flatnonzero((sample.values >= self._floor[group]) & (self._sizes > 0)[group])
         if len(chosen) > 2 * int(self._sizes.sum()):
             chosen = chosen[self._top(group[chosen], sample.values[chosen], sample.start_ns[chosen])]
         if not len(chosen):
@@ -180,11 +180,14 @@ class Spread:
 
     Args:
         metric: its name.
+        most: how many values there are at most.
         groupings: what is told of all values is told from the first one, whose groups and the rest are all there is.
         fields: the attributes.
     """
 
-    def __init__(self, metric: str, frame: Frame, groupings: tuple[Grouping, ...], fields: Mapping[str, Field]) -> None:
+    def __init__(
+        self, metric: str, frame: Frame, most: int, groupings: tuple[Grouping, ...], fields: Mapping[str, Field]
+    ) -> None:
         self.metric, self.frame, self.groupings = metric, frame, groupings
         self.fields = {**fields, "time": Field(tuple(str(slot) for slot in range(TIME_SLOTS)))}
         self.values = [Histograms(len(grouping)) for grouping in groupings]
@@ -196,8 +199,7 @@ class Spread:
             }
             for index, grouping in enumerate(groupings)
         ]
-        whole = looked_at(sum(groupings[0].counts))
-        self.greatest = [Greatest([whole])]
+        self.greatest = [Greatest([looked_at(most)])]
         self.greatest += [Greatest([looked_at(count) for count in grouping.counts] + [0]) for grouping in groupings]
         #: Of each grouping and group the greatest common divisor of its values: 0 for none.
         self.steps = [np.zeros(len(grouping), dtype=np.int64) for grouping in groupings]

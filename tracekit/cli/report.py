@@ -89,15 +89,13 @@ def _print_events(trace: "Trace", selection: "Selection", result: "Report", numb
         raise UsageError(f"there is no finding {number}: the report has {len(result.findings)}")
     chosen = result.findings[number - 1]
     batches = raw_events(trace, selection, chosen.where)
-    left = most
+    left, more = most, 0
     for rows in batches:
         for line in event_lines([rows[:left]], trace.start_ns):
             click.echo(line)
-        left -= min(left, len(rows))
+        more, left = max(len(rows) - left, 0), max(left - len(rows), 0)
         if not left:
-            more = len(rows) - min(len(rows), most) + sum(len(rest) for rest in batches)
+            more += sum(len(rest) for rest in batches)
             break
-    else:
-        more = 0
     if more:
         click.echo(f"and {more:,} more: --top {most + more} shows all", err=True)
