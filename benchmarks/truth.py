@@ -210,7 +210,7 @@ def _errors(runs: list[Outcome]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return "<0.01 %" if 0 < share < 1e-4 else f"{100 * share:.2g} %"
 
 
 def table_of(detector: str, outcomes: dict[str, list[Outcome]]) -> Table:

@@ -86,7 +86,7 @@ def test_io_at_both_ends_and_a_missed_completion(tmp_path):
     builder.add("block_issue", SECOND_NS, request=3, **columns)
     quality = analyze(builder.trace(tmp_path / "t")).quality
     assert (quality.unmatched_issues, quality.unmatched_completions, quality.in_flight_at_end) == (1, 0, 1)
-    assert quality.notes == ("1 I/O was under way when the recording began",)
+    assert quality.notes == ("1 I/O was under way at the beginning",)
 
 
 def test_what_spans_lost_events_is_not_trusted(tmp_path):
