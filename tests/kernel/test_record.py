@@ -245,7 +245,9 @@ def test_auto_says_why_it_takes_bcc(tmp_path: Path) -> None:
 def test_kill_and_recover(tmp_path: Path) -> None:
     output = tmp_path / "t.parquet"
     with background("-o", output, "--", *WORKLOAD, "many_opens", "/dev/null", "100000000") as recorder:
-        wait_for(journal_path(output) / "00000000.open.arrows", 1_000_000)
+        wait_for(
+            journal_path(output) / "00000000.open.arrows", 5_000_000
+        )  # several writes, of which the last may be torn
         recorder.kill()
         recorder.wait()
 
