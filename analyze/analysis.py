@@ -1,6 +1,6 @@
 """From a trace to a report: read, pair, measure, look for rhythms, tell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from tracekit.analyze.ahead import ahead
 from tracekit.analyze.blocks import BlockIO, BlockStream, Submissions, measured, read_blocks, spans
 from tracekit.analyze.census import LOOKED_AT, Tally, take_census
 from tracekit.analyze.columns import NULL, Codes, Ints, limited
+from tracekit.analyze.combinations import Combined, Combiner
 from tracekit.analyze.contrast import Field
 from tracekit.analyze.failing import failing_opens
 from tracekit.analyze.findings import findings
@@ -133,7 +134,8 @@ class _Analysis:
 
     # --- latency ---
 
-    def _spread(self, metric: str, most: int, groupings: Sequence[Grouping], fields: Mapping[str, Field]) -> Spread:
+    def _spread(self, metric: str, most: int, groupings: Sequence[Grouping], known: Combined) -> Spread:
+        fields = {name: Field.of(codes) for name, codes in known.attributes.items()}
         frame = Frame(self.start_ns, self.end_ns - self.start_ns, self.trace.start_ns)
         return Spread(metric, frame, most, tuple(groupings), fields)
 
@@ -158,20 +160,19 @@ class _Analysis:
         windows = Windows.of(self.lost, "block")
         most = max(self.census.tally("block", "event").of(event) for event in ("block_start", "block_issue"))
         spreads: dict[str, Spread] = {}
-        train = self._train("block_start", ("comm", "cgroup", "disk"))
+        train, combiner = self._train("block_start", ("comm", "cgroup", "disk")), Combiner()
         for submitted, blocks in ahead(read_blocks(self.trace, self.selection, stream)):
             self.doubts.add(blocks)
             self.uses.add_blocks(blocks)
             if submitted is not None:
                 self._collect(train, submitted.ts_ns, submitted)
-            attributes = blocks.attributes()
+            known = combiner.of(blocks.attributes())
             for metric, begin, end, rival in spans(blocks):
                 if metric not in spreads:
                     groupings = [by_disk, by_comm] if metric == "block.total" else [by_disk]
-                    fields = {name: Field.of(codes) for name, codes in attributes.items()}
-                    spreads[metric] = self._spread(metric, most, groupings, fields)
-                known = measured(begin, end, rival, windows)
-                spreads[metric].add(_block_sample(begin, end, blocks, attributes).only(known))
+                    spreads[metric] = self._spread(metric, most, groupings, known)
+                trusted = measured(begin, end, rival, windows)
+                spreads[metric].add(_block_sample(begin, end, blocks, known).only(trusted))
         found = [latencies(spread, self.resolution_ns, self._occurrences("block")) for spread in spreads.values()]
         return [one for some in found for one in some], self._rhythms(train, "block")
 
@@ -179,15 +180,14 @@ class _Analysis:
         """Latencies of opens, and when they began."""
         by_comm = self._by_command(self.census.tally("open", "comm"))
         spread: Spread | None = None
-        train = self._train("open", ("comm", "cgroup", "path"))
+        train, combiner = self._train("open", ("comm", "cgroup", "path")), Combiner()
         for opens in ahead(read_opens(self.trace, self.selection, self.census)):
             self.uses.add_opens(opens)
             self._collect(train, opens.ts_ns, opens)
-            attributes = opens.attributes()
+            known = combiner.of(opens.attributes())
             if spread is None:
-                fields = {name: Field.of(codes) for name, codes in attributes.items()}
-                spread = self._spread("open", self.census.tally("open", "event").of("open"), [by_comm], fields)
-            spread.add(_open_sample(opens, attributes))
+                spread = self._spread("open", self.census.tally("open", "event").of("open"), [by_comm], known)
+            spread.add(_open_sample(opens, known))
         found = [] if spread is None else latencies(spread, self.resolution_ns, self._occurrences("open"))
         return found, self._rhythms(train, "open")
 
@@ -197,9 +197,8 @@ class _Analysis:
         comm, path = (limited(codes[known], LOOKED_AT) for codes in (lives.comm, lives.path))
         tally.add_codes(lives.comm[known])
         exits = np.where(lives.exit_ns == NULL, NULL, lives.exited_badly.astype(np.int64))[known]
-        attributes = {"comm": comm, "path": path, "exits": Codes(exits, ("with 0", "badly"))}
-        fields = {name: Field.of(codes) for name, codes in attributes.items()}
-        spread = self._spread("process.lifetime", len(known), [self._by_command(tally)], fields)
+        attributes = Combiner().of({"comm": comm, "path": path, "exits": Codes(exits, ("with 0", "badly"))})
+        spread = self._spread("process.lifetime", len(known), [self._by_command(tally)], attributes)
 
         def details(positions: Ints) -> dict[str, Any]:
             rows = known[positions]
@@ -239,18 +238,18 @@ def _telling(one: Pattern) -> tuple[bool, bool, int, int, list[tuple[str, str]]]
     return one.kind == "steady", one.event != "exec", -one.events, one.start_ns, sorted(one.scope.items())
 
 
-def _block_sample(begin: Ints, end: Ints, blocks: BlockIO, attributes: Mapping[str, Codes]) -> Sample:
+def _block_sample(begin: Ints, end: Ints, blocks: BlockIO, known: Combined) -> Sample:
     def details(positions: Ints) -> dict[str, Any]:
         codes = {name: getattr(blocks, name)[positions].strings() for name in ("disk", "op", "comm")}
         return codes | {name: getattr(blocks, name)[positions] for name in ("pid", "sector", "bytes")}
 
-    return Sample(np.maximum(end - begin, 0), begin, attributes, details)
+    return Sample(np.maximum(end - begin, 0), begin, known, details)
 
 
-def _open_sample(opens: Opens, attributes: Mapping[str, Codes]) -> Sample:
+def _open_sample(opens: Opens, known: Combined) -> Sample:
     def details(positions: Ints) -> dict[str, Any]:
         ret = opens.ret[positions].astype(object)
         ret[~opens.answered[positions]] = None
         return {"comm": opens.comm[positions].strings(), "path": opens.paths(positions), "ret": ret}
 
-    return Sample(opens.duration_ns, opens.ts_ns, attributes, details).only(opens.duration_ns != NULL)
+    return Sample(opens.duration_ns, opens.ts_ns, known, details).only(opens.duration_ns != NULL)

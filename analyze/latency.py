@@ -52,7 +52,7 @@ def latencies(spread: Spread, resolution_ns: int, occurrences: Occurrences) -> l
         spread,
         {},
         spread.values[0].whole(),
-        {name: counts.sum(axis=0) for name, counts in spread.shares[0].items()},
+        {name: counts.sum(axis=0) for name, counts in spread.shares(0).items()},
         spread.greatest[0][0],
         int(np.gcd.reduce(spread.steps[0])),
     )
@@ -74,7 +74,7 @@ def _parts(spread: Spread) -> Iterator[_Part]:
                 spread,
                 dict(zip(grouping.fields, grouping.groups[number], strict=True)),
                 spread.values[index][number],
-                {name: counts[number] for name, counts in spread.shares[index].items()},
+                {name: counts[number] for name, counts in spread.shares(index).items()},
                 spread.greatest[index + 1][number],
                 int(spread.steps[index][number]),
             )

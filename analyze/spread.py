@@ -1,7 +1,7 @@
 """What is kept of the values of a metric while they go by: enough to tell everything about their distribution.
 
 Histograms by group, how often each attribute's values occur in which part of the distribution, and the greatest values
-one by one. Its size does not depend on how many values there are. Two states merge into that of the values of both.
+one by one. Its size does not depend on how many values there are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analyze.columns import Bools, Codes, Ints
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints
+from tracekit.analyze.combinations import Combined, Table
 from tracekit.analyze.contrast import Field
 from tracekit.analyze.histogram import BINS, Histograms, bin_of, low_edge
 from tracekit.analyze.outliers import looked_at
@@ -54,12 +55,12 @@ class Sample:
 
     Attributes:
         details: what else the rows of the greatest values are told with, from the positions of some values.
-        attributes: by name; may set modes and outliers apart.
+        known: what may set modes and outliers apart.
     """
 
     values: Ints
     start_ns: Ints
-    attributes: Mapping[str, Codes]
+    known: Combined
     details: Details
 
     def only(self, chosen: Bools) -> "Sample":
@@ -67,9 +68,11 @@ class Sample:
         if chosen.all():
             return self
         where = np.flatnonzero(chosen)
-        attributes = {name: codes[where] for name, codes in self.attributes.items()}
         return Sample(
-            self.values[where], self.start_ns[where], attributes, lambda positions: self.details(where[positions])
+            self.values[where],
+            self.start_ns[where],
+            self.known[where],
+            lambda positions: self.details(where[positions]),
         )
 
 
@@ -123,18 +126,13 @@ class Greatest:
         if not len(chosen):
             return
         columns = {"group": group[chosen], "value": sample.values[chosen], "start_ns": sample.start_ns[chosen]}
-        columns |= {f"attribute {name}": codes.codes[chosen] for name, codes in sample.attributes.items()}
+        columns |= {f"attribute {name}": codes.codes[chosen] for name, codes in sample.known.attributes.items()}
         details = sample.details(chosen)
         columns |= {f"detail {name}": column for name, column in details.items()}
         self._added.append(columns)
         self._waiting += len(chosen)
         if self._waiting > int(self._sizes.sum()):
             self._prune()
-
-    def merge(self, other: "Greatest") -> None:
-        """Take in what another one kept."""
-        self._added += [other._columns, *other._added] if other._columns else other._added
-        self._prune()
 
     def _prune(self) -> None:
         parts = [self._columns, *self._added] if self._columns else self._added
@@ -191,7 +189,7 @@ class Spread:
         self.metric, self.frame, self.groupings = metric, frame, groupings
         self.fields = {**fields, "time": Field(tuple(str(slot) for slot in range(TIME_SLOTS)))}
         self.values = [Histograms(len(grouping)) for grouping in groupings]
-        self.shares = [
+        self._shares = [
             {
                 name: np.zeros((len(grouping), len(field.names) + 1, COARSE_BINS), dtype=np.int64)
                 for name, field in self.fields.items()
@@ -199,6 +197,7 @@ class Spread:
             }
             for index, grouping in enumerate(groupings)
         ]
+        self._pending = _Pending(Table({}), groupings)
         self.greatest = [Greatest([looked_at(most)])]
         self.greatest += [Greatest([looked_at(count) for count in grouping.counts] + [0]) for grouping in groupings]
         #: Of each grouping and group the greatest common divisor of its values: 0 for none.
@@ -210,18 +209,28 @@ class Spread:
             return
         bins = bin_of(sample.values)
         coarse = COARSE[bins]
-        slot = (sample.start_ns - self.frame.start_ns) // self.frame.slot_ns
-        places = {name: codes.codes + 1 for name, codes in sample.attributes.items()}
-        places["time"] = np.clip(slot, 0, TIME_SLOTS - 1) + 1
+        groups = self._groups(sample.known, coarse)
+        slot = np.clip((sample.start_ns - self.frame.start_ns) // self.frame.slot_ns, 0, TIME_SLOTS - 1) + 1
+        in_time = slot * COARSE_BINS + coarse
         self.greatest[0].add(np.zeros(len(bins), dtype=np.int64), sample)
-        for index, grouping in enumerate(self.groupings):
-            group = grouping.of(sample.attributes)
+        for index, group in enumerate(groups):
             self.values[index].add(group, sample.values, bins)
-            for name, counts in self.shares[index].items():
-                key = (group * counts.shape[1] + places[name]) * COARSE_BINS + coarse
-                np.add.at(counts.reshape(-1), key, 1)
+            shares = self._shares[index]["time"]
+            np.add.at(shares.reshape(-1), group * (shares.shape[1] * COARSE_BINS) + in_time, 1)
             self.greatest[index + 1].add(group, sample)
             self._divide(index, group, sample.values)
+
+    def _groups(self, known: Combined, coarse: Ints) -> list[Ints]:
+        """Count values by their combination; of each grouping the group of each value."""
+        if known.table is not self._pending.table:
+            self._pending.settle(self._shares)
+            self._pending = _Pending(known.table, self.groupings)
+        return self._pending.add(known.number, coarse)
+
+    def shares(self, index: int) -> Mapping[str, Ints]:
+        """By attribute, how often each of its values, unknown first, occurs in each coarse bin of each group."""
+        self._pending.settle(self._shares)
+        return self._shares[index]
 
     def _divide(self, index: int, group: Ints, values: Ints) -> None:
         """Carry on the common divisors, until they are 1."""
@@ -234,13 +243,42 @@ class Spread:
                 if steps[one] != 1 and begin < len(mine):
                     steps[one] = np.gcd(steps[one], np.gcd.reduce(mine[begin : begin + 64 if not begin else None]))
 
-    def merge(self, other: "Spread") -> None:
-        """Take in the values of another one of the same metric, groupings and fields, in whatever order."""
-        for mine, its in zip(self.values, other.values, strict=True):
-            mine.merge(its)
-        for shares, others in zip(self.shares, other.shares, strict=True):
-            for name, counts in shares.items():
-                counts += others[name]
-        for greatest, more in zip(self.greatest, other.greatest, strict=True):
-            greatest.merge(more)
-        self.steps = [np.gcd(mine, its) for mine, its in zip(self.steps, other.steps, strict=True)]
+
+class _Pending:
+    """Values by combination and coarse bin, until they are counted by attribute."""
+
+    def __init__(self, table: Table, groupings: tuple[Grouping, ...]) -> None:
+        self.table, self._groupings = table, groupings
+        self._groups: list[Ints] = []
+        self._known = 0
+        self._counts = np.zeros((0, COARSE_BINS), dtype=np.int64)
+
+    def add(self, number: Ints, coarse: Ints) -> list[Ints]:
+        """Count values; of each grouping the group of each value."""
+        if self._known < len(self.table):
+            self._grow()
+        np.add.at(self._counts.reshape(-1), number * COARSE_BINS + coarse, 1)
+        return [group[number] for group in self._groups]
+
+    def _grow(self) -> None:
+        attributes, self._known = self.table.attributes(), len(self.table)
+        self._groups = [grouping.of(attributes) for grouping in self._groupings]
+        if self._known > len(self._counts):  # twice as many, so that a few more each time are not a copy each time
+            more = np.zeros((max(self._known, 2 * len(self._counts)) - len(self._counts), COARSE_BINS), dtype=np.int64)
+            self._counts = np.concatenate((self._counts, more))
+
+    def settle(self, shares: Sequence[Mapping[str, Ints]]) -> None:
+        """Add what was counted to the shares of each grouping, and begin anew."""
+        if not self._known:
+            return
+        self._grow()
+        attributes = self.table.attributes()
+        for group, mine in zip(self._groups, shares, strict=True):
+            for name in mine.keys() & attributes.keys():
+                self._settle(group * mine[name].shape[1] + attributes[name].codes + 1, mine[name])
+        self._counts[:] = 0
+
+    def _settle(self, place: Ints, shares: Ints) -> None:
+        order = np.argsort(place, kind="stable")
+        first = np.flatnonzero(np.diff(place[order], prepend=NULL) != 0)
+        shares.reshape(-1, COARSE_BINS)[place[order][first]] += np.add.reduceat(self._counts[order], first)
