@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tracekit.analyze import contrast
 from tracekit.analyze.census import Census
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, arrow_ints, encoded, few, ints, ints_of, known
+from tracekit.analyze.columns import NULL, Bools, Codes, Few, Ints, arrow_ints, encoded, ints, ints_of, known, row_order
 from tracekit.analyze.pairing import BLOCK_EVENTS, ISSUE, SECTOR_BYTES, START, BlockEvents, Pairs, carried, pair
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
@@ -41,7 +41,6 @@ class BlockIO:
     disk: Codes
     op: Codes
     comm: Codes
-    cgroup: Codes
     pid: Ints
     sector: Ints
     bytes: Ints
@@ -71,11 +70,6 @@ class BlockIO:
     def issued(self) -> Bools:
         """Requests that reached the device."""
         return np.asarray(self.issue_ns != NULL)
-
-    @property
-    def submitted_ns(self) -> Ints:
-        """When it entered the block layer, else when it was issued first; -1 if neither is known."""
-        return np.where(self.start_ns != NULL, self.start_ns, self.first_issue_ns)
 
     def attributes(self) -> dict[str, Codes]:
         """What may set some requests apart from the rest."""
@@ -115,7 +109,7 @@ class Submissions:
     cgroup: Codes
     disk: Codes
 
-    def __getitem__(self, chosen: Bools) -> "Submissions":
+    def __getitem__(self, chosen: Ints | Bools) -> "Submissions":
         return Submissions(*(getattr(self, one.name)[chosen] for one in fields(self)))
 
 
@@ -139,7 +133,6 @@ class _Piece:
     events: BlockEvents
     disk: Ints
     comm: Ints
-    cgroup: Ints
     pid: Ints
     flags: Ints
     failed: Bools
@@ -182,12 +175,13 @@ class BlockStream:
         self._left: _Piece | None = None
         # Where the source had no starts, what is issued was submitted then.
         self._submitted = START if census.tally("block", "event").of("block_start") else ISSUE
-        self._streams = _Streams()
+        self._streams, self._devs = _Streams(), Few()
         self._flush = self.names["op"].all.index("flush") if "flush" in self.names["op"].all else NULL
         self._until_ns = np.iinfo(np.int64).min
 
     def add(self, rows: pa.RecordBatch) -> tuple[Submissions, BlockIO]:
         """What these events submit, and the requests that are settled once they have come."""
+        rows = self._in_order(rows)
         new = self._piece(rows)
         piece = new if self._left is None else self._left.followed_by(new)
         pairs = pair(piece.events)
@@ -197,16 +191,19 @@ class BlockStream:
         self.unpaired.orphans += int(self._is_wanted(piece, pairs.orphans).sum())
         rest = piece[pairs.carried]
         self._left = _Piece(carried(piece.events, pairs), *(getattr(rest, one.name) for one in fields(rest)[1:]))
-        return self._submissions(new), self._requests(piece, pairs, np.flatnonzero(pairs.settled))
+        return self._submissions(rows, new), self._requests(piece, pairs, np.flatnonzero(pairs.settled))
 
     def _is_wanted(self, piece: _Piece, rows: Ints) -> Bools:
         disks = Codes(piece.disk[rows], self.names["disk"].all)
         return np.ones(len(rows), dtype=np.bool_) if self._disk is None else disks.is_in(self._disk)
 
-    def _submissions(self, new: _Piece) -> Submissions:
-        rows = np.flatnonzero(new.events.kind == self._submitted)
-        codes = (Codes(getattr(new, name)[rows], self.names[name].all) for name in ("comm", "cgroup", "disk"))
-        return Submissions(new.events.ts_ns[rows], *codes)
+    def _submissions(self, rows: pa.RecordBatch, new: _Piece) -> Submissions:
+        chosen = np.flatnonzero(new.events.kind == self._submitted)
+        cgroup = self.names["cgroup"].codes(rows, "cgroup")[chosen]
+        comm, disk = (
+            Codes(codes[chosen], self.names[name].all) for name, codes in (("comm", new.comm), ("disk", new.disk))
+        )
+        return Submissions(new.events.ts_ns[chosen], comm, cgroup, disk)
 
     def finish(self) -> BlockIO | None:
         """The requests that were never settled, when nothing follows; null if there were no events."""
@@ -215,25 +212,31 @@ class BlockStream:
         pairs = pair(self._left.events)
         return self._requests(self._left, pairs, np.flatnonzero(~pairs.settled))
 
-    def _piece(self, rows: pa.RecordBatch) -> _Piece:
+    def _in_order(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         ts_ns = ints(rows, "ts_ns")
-        order = np.argsort(ts_ns, kind="stable") if (ts_ns[1:] < ts_ns[:-1]).any() else slice(None)
-        ts_ns = ts_ns[order]
+        if (ts_ns[1:] < ts_ns[:-1]).any():
+            order = np.argsort(ts_ns, kind="stable")
+            rows, ts_ns = rows.take(arrow_ints(order)), ts_ns[order]
         if len(ts_ns) and ts_ns[0] < self._until_ns:
             raise TraceError("the block events are not in time order: the file is damaged; sort it by ts_ns")
         self._until_ns = int(ts_ns[-1]) if len(ts_ns) else self._until_ns
+        return rows
+
+    def _piece(self, rows: pa.RecordBatch) -> _Piece:
         event, raw = encoded(rows, "event")
-        kind = np.array([BLOCK_EVENTS.index(name) for name in event.to_pylist()] or [0], dtype=np.int64)[raw]
-        names = {name: its.codes(rows, name).codes[order] for name, its in self.names.items()}
-        column = {name: ints(rows, name)[order] for name in ("dev", "request", "sector", "bytes", "pid", "flags")}
-        dev, request, sector, size = (column.pop(name) for name in ("dev", "request", "sector", "bytes"))
+        kind = np.array([BLOCK_EVENTS.index(name) for name in event.to_pylist()] or [0], dtype=np.int8)[raw]
+        disk, op, comm = (self.names[name].codes(rows, name).codes for name in ("disk", "op", "comm"))
+        ts_ns, dev, request, sector, size = (
+            ints(rows, name) for name in ("ts_ns", "dev", "request", "sector", "bytes")
+        )
         no = np.zeros(len(ts_ns), dtype=np.bool_)
-        failed = ((ints(rows, "ret") < 0) & known(rows, "ret"))[order]
         return _Piece(
-            BlockEvents(ts_ns, kind[order], dev, request, sector, size, names.pop("op"), no, no),
-            **names,
-            **column,
-            failed=failed,
+            BlockEvents(ts_ns, kind, dev, request, sector, size, op, no, no),
+            disk,
+            comm,
+            pid=ints(rows, "pid"),
+            flags=ints(rows, "flags"),
+            failed=(ints(rows, "ret") < 0) & known(rows, "ret"),
             depth=np.full(len(ts_ns), NULL),
             sequential=no.copy(),
             behind_flush=no.copy(),
@@ -242,10 +245,10 @@ class BlockStream:
     def _observe(self, piece: _Piece, pairs: Pairs, old: int) -> None:
         """Of each new issue the depth, whether it is sequential, and whether a flush is under way."""
         issued = np.flatnonzero(pairs.issue != NULL)
-        devs, dev = few(piece.events.dev)
+        dev = piece.events.dev
         # What was requeued is under way from its first issue on.
         rows, first, over = pairs.issue[issued], pairs.first_issue[issued], pairs.over[issued]
-        for one in range(len(devs)):
+        for one in np.flatnonzero(np.bincount(dev[rows])):
             mine = dev[rows] == one
             new = rows[mine & (rows >= old)]
             piece.depth[new] = np.maximum(_under_way(len(dev), first[mine], over[mine])[new], 1)
@@ -255,7 +258,7 @@ class BlockStream:
             new = rows[mine & ~flush & (rows >= old)]
             piece.behind_flush[new] = _under_way(len(dev), first[mine & flush], over[mine & flush])[new] > 0
         chosen = np.flatnonzero((first >= old) & (piece.events.sector[first] != NULL))
-        chosen = chosen[np.argsort(first[chosen])]
+        chosen = chosen[row_order(first[chosen], len(dev))]
         first, start = first[chosen], pairs.start[issued][chosen]
         pid = np.where(start == NULL, NULL, piece.pid[start])
         sequential = self._streams.follow(piece.events[first], pid)
@@ -276,7 +279,6 @@ class BlockStream:
             disk=Codes(piece.disk[known], self.names["disk"].all),
             op=Codes(events.op[known], self.names["op"].all),
             comm=Codes(at(piece.comm, start), self.names["comm"].all),
-            cgroup=Codes(at(piece.cgroup, start), self.names["cgroup"].all),
             pid=at(piece.pid, start),
             sector=events.sector[known],
             bytes=events.bytes[known],

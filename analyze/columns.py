@@ -19,7 +19,8 @@ UNKNOWN = "?"
 #: Stands for all names that are not looked at one by one; no name of the kernel's has a NUL.
 OTHERS = "\0others"
 _TABLE = 1 << 22
-_PROBE = 1000
+#: So many keys are compared one after the other, which is faster than a search.
+_ONE_BY_ONE = 12
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -198,19 +199,39 @@ def limited(codes: Codes, most: int) -> Codes:
     return Codes(place[codes.codes], (*(codes.names[code] for code in chosen), OTHERS))
 
 
-def few(keys: Ints) -> tuple[Ints, Ints]:
-    """The distinct values of keys of which there are few, sorted, and of each key the number of its value."""
-    values = np.unique(keys[:_PROBE])
-    while True:
-        if len(values) <= 1:
-            known = np.full(len(keys), True) if not len(values) else keys == values[0]
-            number = np.zeros(len(keys), dtype=np.int64)
-        else:
-            number = np.minimum(np.searchsorted(values, keys), len(values) - 1)
-            known = values[number] == keys
-        if known.all():
-            return values, number
-        values = np.union1d(values, keys[~known])
+class Few:
+    """Numbers from 0 on for keys of which there are few; a key has the same number for as long as this lives."""
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(0, dtype=np.int64)
+
+    def numbers(self, keys: Ints) -> Ints:
+        """The number of each key."""
+        number, known = self._look_up(keys)
+        if not known.all():
+            self._keys = np.append(self._keys, np.unique(keys[~known]))
+            number, _ = self._look_up(keys)
+        return number
+
+    def _look_up(self, keys: Ints) -> tuple[Ints, Bools]:
+        """The number of each key, and whether it is known."""
+        if len(self._keys) > _ONE_BY_ONE:
+            order = np.argsort(self._keys)
+            place = order[np.minimum(np.searchsorted(self._keys, keys, sorter=order), len(order) - 1)]
+            return place, self._keys[place] == keys
+        number, known = np.zeros(len(keys), dtype=np.int64), np.zeros(len(keys), dtype=np.bool_)
+        for index, key in enumerate(self._keys.tolist()):
+            mine = keys == key
+            number += mine.astype(np.int64) * index
+            known |= mine
+        return number, known
+
+
+def row_order(rows: Ints, size: int) -> Ints:
+    """The order of distinct row numbers below `size`, without sorting them."""
+    place = np.full(size, NULL, dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    return np.asarray(place[place != NULL])
 
 
 def combine(*parts: Ints) -> Ints:

@@ -20,8 +20,11 @@ _EXACT, _MANTISSA, _BIAS = 1 << 53, 52, 1023
 
 def bin_of(values: Ints) -> Ints:
     """The bin of each value; values are not negative."""
+    most = values.max(initial=0)
+    if most < BINS_PER_OCTAVE:
+        return values
     rounded = values
-    if values.max(initial=0) >= _EXACT:  # what a float would round up into the next bin
+    if most >= _EXACT:  # what a float would round up into the next bin
         rounded = np.where(values >= _EXACT, values & -(1 << 11), values)
     bits = rounded.astype(np.float64).view(np.int64)
     bins = (bits >> (_MANTISSA - _SHIFT)) - (_BIAS + _SHIFT - 1) * BINS_PER_OCTAVE
@@ -117,9 +120,8 @@ class Histograms:
         np.add.at(self._halves[0], which, values & _LOW_HALF)
         if values.max(initial=0) > _LOW_HALF:
             np.add.at(self._halves[1], which, values >> 32)
-        lower, higher = values < self._low[which], values > self._high[which]
-        np.minimum.at(self._low, which[lower], values[lower])
-        np.maximum.at(self._high, which[higher], values[higher])
+        np.minimum.at(self._low, which, values)
+        np.maximum.at(self._high, which, values)
         return self
 
     def merge(self, other: "Histograms") -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.analyze.columns import NULL, Bools, Ints, combine, dense, few, radix
+from tracekit.analyze.columns import NULL, Bools, Ints, combine, dense, radix, row_order
 
 #: The events in the order of their codes here.
 BLOCK_EVENTS = ("block_start", "block_issue", "block_requeue", "block_merge", "block_complete")
@@ -30,7 +30,7 @@ class BlockEvents:
     """
 
     ts_ns: Ints
-    kind: Ints
+    kind: npt.NDArray[np.signedinteger[Any]]
     dev: Ints
     request: Ints
     sector: Ints
@@ -135,10 +135,7 @@ def _join(parts: list[Pairs], size: int) -> Pairs:
         return np.concatenate([getattr(part, name) for part in parts])
 
     start, issue = both("start"), both("first_issue")
-    first = np.where(start == NULL, issue, start)
-    place = np.full(size, NULL, dtype=np.int64)
-    place[first] = np.arange(len(first))
-    order = place[place != NULL]
+    order = row_order(np.where(start == NULL, issue, start), size)
     columns: dict[str, Any] = {name: both(name)[order] for name in (*_ROWS, *_FLAGS)}
     columns |= {name: np.sort(both(name)) for name in _LISTS}
     return Pairs(**columns)
@@ -180,7 +177,7 @@ def _by_slot(events: BlockEvents) -> Pairs:
     """Most requests are a start, an issue and a completion, which is quickly seen; the rest is looked at closely."""
     slot = _slots(events)
     order = np.argsort(radix(slot), kind="stable")
-    slot, kind = slot[order], events.kind.astype(np.uint8)[order]
+    slot, kind = slot[order], events.kind.astype(np.int8)[order]
     rows = np.flatnonzero(kind <= ISSUE)
     newest = np.append(np.diff(slot[rows]) != 0, True)[: len(rows)]
     heads = _Heads(np.cumsum(kind <= ISSUE) - 1, newest, order[rows])
@@ -197,11 +194,11 @@ def _slots(events: BlockEvents) -> Ints:
     """A number for each slot of each disk."""
     if not len(events):
         return events.request
-    slot = few(events.dev)[1] * (int(events.request.max()) + 1) + events.request
+    slot = events.dev * (int(events.request.max()) + 1) + events.request
     return slot if int(slot.max()) < 1 << 16 else dense(slot)
 
 
-def _plain(kind: npt.NDArray[np.uint8], slot: Ints, size: Ints) -> Ints:
+def _plain(kind: npt.NDArray[np.int8], slot: Ints, size: Ints) -> Ints:
     """The starts that are followed by an issue, by one completion of all of it, and by the next request."""
     if len(kind) < 4:
         return np.zeros(0, dtype=np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tracekit.analyze.blocks import BlockIO
 from tracekit.analyze.census import Census
-from tracekit.analyze.columns import NULL, OTHERS, UNKNOWN, Codes, Ints, busiest
+from tracekit.analyze.columns import NULL, OTHERS, UNKNOWN, Bools, Codes, Ints, busiest
 from tracekit.analyze.histogram import Histogram, Histograms, bin_of
 from tracekit.analyze.opens import Opens
 from tracekit.analyze.processes import Lives
@@ -54,16 +54,16 @@ class BlockTally:
         self._bytes, self._placed, self._sequential = (np.zeros(size, dtype=np.int64) for _ in range(3))
         self._sectors, self._depth = Histograms(size), Histograms(size)
 
-    def add(self, blocks: BlockIO, codes: Ints) -> None:
+    def add(self, codes: Ints, size: Ints, depth: Ints, placed: Bools, sequential: Bools) -> None:
         """Count requests that were issued."""
-        place, size = self.by.place(codes), np.maximum(blocks.bytes, 0)
+        place = self.by.place(codes)
         np.add.at(self.by.count, place, 1)
         np.add.at(self._bytes, place, size)
-        np.add.at(self._placed, place[blocks.sector != NULL], 1)
-        np.add.at(self._sequential, place[blocks.sequential], 1)
+        np.add.at(self._placed, place if placed.all() else place[placed], 1)
+        np.add.at(self._sequential, place[sequential], 1)
         sectors = size >> _SECTOR_SHIFT
         self._sectors.add(place, sectors, bin_of(sectors))
-        self._depth.add(place, blocks.depth, bin_of(blocks.depth))
+        self._depth.add(place, depth, bin_of(depth))
 
     def uses(self) -> tuple[BlockUse, ...]:
         """The busiest."""
@@ -93,9 +93,10 @@ class OpenTally:
 
     def add(self, opens: Opens, codes: Ints) -> None:
         """Count opens."""
-        place, failed = self.by.place(codes), opens.failed
+        place, failed = self.by.place(codes), np.flatnonzero(opens.failed)
         np.add.at(self.by.count, place, 1)
-        np.add.at(self._errors, (place[failed], np.minimum(-opens.ret[failed], _ERRORS - 1)), 1)
+        error = np.minimum(-opens.ret[failed], _ERRORS - 1)
+        np.add.at(self._errors.reshape(-1), place[failed] * _ERRORS + error, 1)
         known = opens.duration_ns != NULL
         duration_ns = opens.duration_ns
         if not known.all():
@@ -129,8 +130,9 @@ class Uses:
     def add_blocks(self, blocks: BlockIO) -> None:
         """Count requests."""
         issued = blocks if blocks.issued.all() else blocks[blocks.issued]
+        size, placed = np.maximum(issued.bytes, 0), issued.sector != NULL
         for name, tally in self.block.items():
-            tally.add(issued, getattr(issued, name).codes)
+            tally.add(getattr(issued, name).codes, size, issued.depth, placed, issued.sequential)
 
     def add_opens(self, opens: Opens) -> None:
         """Count opens."""
