@@ -198,12 +198,9 @@ class BlockStream:
         return np.ones(len(rows), dtype=np.bool_) if self._disk is None else disks.is_in(self._disk)
 
     def _submissions(self, rows: pa.RecordBatch, new: _Piece) -> Submissions:
-        chosen = np.flatnonzero(new.events.kind == self._submitted)
-        cgroup = self.names["cgroup"].codes(rows, "cgroup")[chosen]
-        comm, disk = (
-            Codes(codes[chosen], self.names[name].all) for name, codes in (("comm", new.comm), ("disk", new.disk))
-        )
-        return Submissions(new.events.ts_ns[chosen], comm, cgroup, disk)
+        comm, disk = Codes(new.comm, self.names["comm"].all), Codes(new.disk, self.names["disk"].all)
+        submissions = Submissions(new.events.ts_ns, comm, self.names["cgroup"].codes(rows, "cgroup"), disk)
+        return submissions[np.flatnonzero(new.events.kind == self._submitted)]
 
     def finish(self) -> BlockIO | None:
         """The requests that were never settled, when nothing follows; null if there were no events."""
@@ -226,9 +223,8 @@ class BlockStream:
         event, raw = encoded(rows, "event")
         kind = np.array([BLOCK_EVENTS.index(name) for name in event.to_pylist()] or [0], dtype=np.int8)[raw]
         disk, op, comm = (self.names[name].codes(rows, name).codes for name in ("disk", "op", "comm"))
-        ts_ns, dev, request, sector, size = (
-            ints(rows, name) for name in ("ts_ns", "dev", "request", "sector", "bytes")
-        )
+        ts_ns, request, sector, size = (ints(rows, name) for name in ("ts_ns", "request", "sector", "bytes"))
+        dev = self._devs.numbers(ints(rows, "dev"))
         no = np.zeros(len(ts_ns), dtype=np.bool_)
         return _Piece(
             BlockEvents(ts_ns, kind, dev, request, sector, size, op, no, no),
@@ -249,8 +245,8 @@ class BlockStream:
         # What was requeued is under way from its first issue on.
         rows, first, over = pairs.issue[issued], pairs.first_issue[issued], pairs.over[issued]
         for one in np.flatnonzero(np.bincount(dev[rows])):
-            mine = dev[rows] == one
-            new = rows[mine & (rows >= old)]
+            mine = np.flatnonzero(dev[rows] == one)
+            new = rows[mine][rows[mine] >= old]
             piece.depth[new] = np.maximum(_under_way(len(dev), first[mine], over[mine])[new], 1)
         flush = piece.events.op[rows] == self._flush
         for one in np.unique(dev[rows[flush]]) if flush.any() else ():
@@ -304,7 +300,7 @@ def _under_way(size: int, issue: Ints, over: Ints) -> Ints:
     """At each of so many rows, how many requests are between issue and end; at its own issue a request counts."""
     change = np.zeros(size, dtype=np.int64)
     change[issue] = 1
-    change[over[over != NULL]] -= 1
+    change[over[np.flatnonzero(over != NULL)]] -= 1
     return np.cumsum(change)
 
 

@@ -53,7 +53,7 @@ class Codes:
 
     def is_in(self, *names: str) -> Bools:
         """Which elements are one of `names`."""
-        return np.isin(self.codes, [index for index, name in enumerate(self.names) if name in names])
+        return np.array([*(name in names for name in self.names), False])[self.codes]
 
     @staticmethod
     def of(strings: Iterable[str]) -> "Codes":
@@ -231,7 +231,14 @@ def row_order(rows: Ints, size: int) -> Ints:
     """The order of distinct row numbers below `size`, without sorting them."""
     place = np.full(size, NULL, dtype=np.int64)
     place[rows] = np.arange(len(rows))
-    return np.asarray(place[place != NULL])
+    return place[np.flatnonzero(place != NULL)]
+
+
+def distinct_rows(rows: Ints, size: int) -> Ints:
+    """Row numbers below `size`, each once, in order."""
+    there = np.zeros(size, dtype=np.bool_)
+    there[rows] = True
+    return np.flatnonzero(there)
 
 
 def combine(*parts: Ints) -> Ints:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, combine
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, combine, distinct_rows
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern
 from tracekit.analyze.rhythm import MIN_CYCLES, MOST_MISSED_IN_A_ROW, Rhythm, Times, find_rhythm, robust_deviation
@@ -188,13 +188,19 @@ def _process_groups(train: Train, lives: Lives) -> Iterator[_Group]:
     for positions in _parts(top):
         name = parent_name(lives, int(top[positions[0]]))
         ancestor_life = int(top[positions[0]])
-        yield _Group({"parent": name}, 1, np.unique(member[positions]), float(away[positions].mean()), ancestor_life)
+        yield _Group(
+            {"parent": name},
+            1,
+            distinct_rows(member[positions], len(train.life)),
+            float(away[positions].mean()),
+            ancestor_life,
+        )
     path = lives.path.codes[below]
     named = np.flatnonzero(path != NULL)
     for positions in _parts(combine(top[named], path[named])) if len(named) else ():
         one = named[positions[0]]
         scope = {"parent": parent_name(lives, int(top[one])), "path": lives.path.names[path[one]]}
-        rows_of_it = np.unique(member[named[positions]])
+        rows_of_it = distinct_rows(member[named[positions]], len(train.life))
         yield _Group(scope, 2, rows_of_it, float(away[named[positions]].mean()), int(top[one]))
 
 
