@@ -1,8 +1,7 @@
 """Who is in a trace: a first pass over the names alone, so that the second one knows whom to look at."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,10 +70,6 @@ class Tally:
     def add_codes(self, codes: Codes) -> None:
         """Count the names of some elements."""
         self.add(arrow_strings(codes.names), np.bincount(codes.codes + 1, minlength=len(codes.names) + 1)[1:])
-
-    def merge(self, other: "Tally") -> None:
-        """Take in what another one counted."""
-        self.add(other.names, other.counts)
 
     def _keep(self, most: int) -> None:
         chosen = np.sort(np.argsort(-self.counts, kind="stable")[:most])
@@ -165,18 +160,13 @@ def _selected(columns: Mapping[str, tuple[pa.Array, Ints]], selection: Selection
     return chosen
 
 
-def take_census(trace: Trace, selection: Selection, families: Iterable[str] = tuple(_COLUMNS)) -> Census:
-    """Count names.
+def take_census(trace: Trace, selection: Selection, family: str) -> Census:
+    """Count the names of a family.
 
     Raises:
         TraceError: the file is damaged.
     """
     census = Census(tuple(name for name in (selection.comm, selection.disk) if name is not None))
-
-    def count(family: str) -> None:
-        for rows in ahead(selection.batches(trace, family, _COLUMNS[family])):
-            census.add(family, rows, selection)
-
-    with ThreadPoolExecutor() as pool:  # families do not share what they count
-        list(pool.map(count, families))
+    for rows in ahead(selection.batches(trace, family, _COLUMNS[family])):
+        census.add(family, rows, selection)
     return census

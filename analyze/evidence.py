@@ -108,7 +108,7 @@ class _Requests:
 
     def __init__(self, trace: Trace, selection: Selection, where: Where) -> None:
         windows = Windows.of(read_windows(trace), "block")
-        stream = BlockStream(take_census(trace, selection, ("block",)), windows)
+        stream = BlockStream(take_census(trace, selection, "block"), windows)
         self._disks = stream.names["disk"]
         times = ("complete_ns",) if where.failed else _TIMES
         found: list[Ints] = [np.zeros(0, dtype=np.int64)]

@@ -113,14 +113,16 @@ class Greatest:
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self._sizes = np.array(sizes)
-        self._floor = np.full(len(sizes), np.iinfo(np.int64).min)
+        # What is not among the greatest of its group so far is below this.
+        everything, nothing = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+        self._floor = np.where(self._sizes > 0, everything, nothing)
         self._columns: dict[str, Ints] = {}
         self._added: list[dict[str, Ints]] = []
         self._waiting = 0
 
     def add(self, group: Ints, sample: Sample) -> None:
         """Keep those that may be among the greatest."""
-        chosen = np.flatnonzero((sample.values >= self._floor[group]) & (self._sizes > 0)[group])
+        chosen = np.flatnonzero(sample.values >= self._floor[group])
         if len(chosen) > 2 * int(self._sizes.sum()):
             chosen = chosen[self._top(group[chosen], sample.values[chosen], sample.start_ns[chosen])]
         if not len(chosen):
@@ -156,8 +158,8 @@ class Greatest:
 
     def _top_of(self, one: int, mine: Ints, values: Ints, start_ns: Ints) -> Ints:
         spare = len(mine) - int(self._sizes[one])
-        if spare <= 0:
-            return mine
+        if spare <= 0 or not self._sizes[one]:
+            return mine[: self._sizes[one]]
         least = np.partition(values[mine], spare)[spare]
         above, equal = mine[values[mine] > least], mine[values[mine] == least]
         earliest = equal[np.argsort(start_ns[equal], kind="stable")]
@@ -250,7 +252,7 @@ class _Pending:
     def __init__(self, table: Table, groupings: tuple[Grouping, ...]) -> None:
         self.table, self._groupings = table, groupings
         self._groups: list[Ints] = []
-        self._known = 0
+        self._known, self._pending = 0, False
         self._counts = np.zeros((0, COARSE_BINS), dtype=np.int64)
 
     def add(self, number: Ints, coarse: Ints) -> list[Ints]:
@@ -258,6 +260,7 @@ class _Pending:
         if self._known < len(self.table):
             self._grow()
         np.add.at(self._counts.reshape(-1), number * COARSE_BINS + coarse, 1)
+        self._pending = True
         return [group[number] for group in self._groups]
 
     def _grow(self) -> None:
@@ -269,8 +272,9 @@ class _Pending:
 
     def settle(self, shares: Sequence[Mapping[str, Ints]]) -> None:
         """Add what was counted to the shares of each grouping, and begin anew."""
-        if not self._known:
+        if not self._pending:
             return
+        self._pending = False
         self._grow()
         attributes = self.table.attributes()
         for group, mine in zip(self._groups, shares, strict=True):

@@ -5,7 +5,7 @@ which of them may have a rhythm, and only these are looked at. Longer rhythms th
 the whole recording, of the groups that were among the busiest first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -138,11 +138,11 @@ class TrainCollector:
         chapter = _together(self._chunks, self.fields)
         self._chunks, self._kept = [], 0
         cell = ((chapter.times_ns - self.start_ns) * (CELLS / self.duration_ns)).astype(np.int64).clip(0, CELLS - 1)
-        suspects = []
+        suspects, windows = [], list(_windows(chapter.times_ns))
         for name in self.fields:
-            busiest = _busiest(chapter.codes[name])
+            busiest, counts = _busiest(chapter.codes[name])
             self._long[name].add(chapter.codes[name], cell, busiest)
-            suspects += _suspects(chapter, name, busiest)
+            suspects += _suspects(windows, name, chapter.codes[name], busiest, counts)
         self._chapters.append(self._rhythms(chapter, suspects))
 
     def _rhythms(self, chapter: _Chunk, suspects: list[_Suspect]) -> list[Pattern]:
@@ -272,11 +272,12 @@ def _together(chunks: list[_Chunk], fields: tuple[str, ...]) -> _Chunk:
     )
 
 
-def _busiest(codes: _Codes32) -> _Codes32:
-    """The most frequent codes, the most frequent first; -1 is none."""
+def _busiest(codes: _Codes32) -> tuple[_Codes32, Ints]:
+    """The most frequent codes, the most frequent first, and how often each occurs; -1 is none."""
     counts = np.bincount(codes + 1)[1:]
     order = np.argsort(-counts, kind="stable")[:BUSIEST]
-    return order[counts[order] >= 4 * MIN_CYCLES].astype(np.int32)
+    chosen = order[counts[order] >= 4 * MIN_CYCLES]
+    return chosen.astype(np.int32), counts[chosen]
 
 
 def _window(times_ns: Ints, zoom: int) -> slice:
@@ -304,21 +305,25 @@ def _stretched(one: Pattern, chapter: tuple[int, int], count: int) -> Pattern:
     return replace(one, start_ns=begin, end_ns=end, cycles=cycles, events=cycles * one.burst_size)
 
 
-def _suspects(chapter: _Chunk, field: str, busiest: _Codes32) -> list[_Suspect]:
-    """The busiest groups in whose counts something recurs."""
-    codes = chapter.codes[field]
-    row_of = np.full(int(codes.max(initial=0)) + 2, len(busiest), dtype=np.int64)
-    row_of[busiest] = np.arange(len(busiest))
-    row = row_of[codes]
-    total = np.bincount(row, minlength=len(busiest) + 1)
-    found = []
+def _windows(times_ns: Ints) -> Iterator[tuple[int, slice, Ints]]:
+    """Of each zoom the rows of its window, and the bin of each, while there are enough events."""
     for zoom in _ZOOMS:
-        rows = _window(chapter.times_ns, zoom)
-        times = chapter.times_ns[rows]
+        rows = _window(times_ns, zoom)
+        times = times_ns[rows]
         if len(times) < _LEAST_EVENTS or times[-1] == times[0]:
-            break
-        bins = ((times - times[0]) * (_BINS / (int(times[-1] - times[0]) + 1))).astype(np.int64)
-        counts = np.bincount(row[rows] * _BINS + bins, minlength=(len(busiest) + 1) * _BINS)
+            return
+        yield zoom, rows, ((times - times[0]) * (_BINS / (int(times[-1] - times[0]) + 1))).astype(np.int64)
+
+
+def _suspects(
+    windows: list[tuple[int, slice, Ints]], field: str, codes: _Codes32, busiest: _Codes32, total: Ints
+) -> list[_Suspect]:
+    """The busiest groups in whose counts something recurs; `total` is how many events they have."""
+    row_of = np.full(int(codes.max(initial=0)) + 2, len(busiest) * _BINS, dtype=np.int64)
+    row_of[busiest] = np.arange(len(busiest)) * _BINS
+    row, found = row_of[codes], []
+    for zoom, rows, bins in windows:
+        counts = np.bincount(row[rows] + bins, minlength=(len(busiest) + 1) * _BINS)
         counts = counts[: len(busiest) * _BINS].reshape(-1, _BINS)
         enough = np.flatnonzero(counts.sum(axis=1) >= _LEAST_EVENTS)
         much = conspicuous(counts[enough])

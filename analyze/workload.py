@@ -2,7 +2,9 @@
 
 import errno
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from tracekit.analyze.columns import NULL, OTHERS, UNKNOWN, Bools, Codes, Ints, 
 from tracekit.analyze.histogram import Histogram, Histograms, bin_of
 from tracekit.analyze.opens import Opens
 from tracekit.analyze.processes import Lives
-from tracekit.analyze.results import BlockUse, OpenUse, ProcessUse, Sizes, Workload
+from tracekit.analyze.results import BlockUse, OpenUse, ProcessUse, Sizes
 
 #: So many of each list are kept: a report stays small however large the trace.
 AT_MOST = 100
@@ -119,43 +121,67 @@ def _failures(errors: Ints) -> dict[str, int]:
     return {errno.errorcode.get(number, f"errno {number}"): int(errors[number]) for number in numbers}
 
 
+@dataclass(frozen=True)
 class Uses:
-    """Who does what, while events go by."""
+    """Who does what in a family: by each column the busiest, and how many others there are, if there are."""
+
+    lists: dict[str, Any]
+    omitted: dict[str, int]
+
+
+class BlockUses:
+    """I/O by disk, op and command, while it goes by."""
 
     def __init__(self, census: Census) -> None:
         self._census = census
-        self.block = {name: BlockTally(census.names("block", name).all[:-1]) for name in ("disk", "op", "comm")}
-        self.open = {name: OpenTally(census.names("open", name).all[:-1]) for name in ("path", "comm")}
+        self._tallies = {name: BlockTally(census.names("block", name).all[:-1]) for name in ("disk", "op", "comm")}
 
-    def add_blocks(self, blocks: BlockIO) -> None:
+    def add(self, blocks: BlockIO) -> None:
         """Count requests."""
         issued = blocks if blocks.issued.all() else blocks[blocks.issued]
         size, placed = np.maximum(issued.bytes, 0), issued.sector != NULL
-        for name, tally in self.block.items():
+        for name, tally in self._tallies.items():
             tally.add(getattr(issued, name).codes, size, issued.depth, placed, issued.sequential)
 
-    def add_opens(self, opens: Opens) -> None:
+    def uses(self) -> Uses:
+        """What was counted."""
+        return _uses(self._census, "block", self._tallies)
+
+
+class OpenUses:
+    """Opens by path and command, while they go by."""
+
+    def __init__(self, census: Census) -> None:
+        self._census = census
+        self._tallies = {name: OpenTally(census.names("open", name).all[:-1]) for name in ("path", "comm")}
+
+    def add(self, opens: Opens) -> None:
         """Count opens."""
-        for name, tally in self.open.items():
+        for name, tally in self._tallies.items():
             tally.add(opens, getattr(opens, name).codes)
 
-    def workload(self, lives: Lives) -> Workload:
-        """The busiest of each kind, and how many others there are."""
-        omitted: dict[str, int] = {}
-        started = np.flatnonzero(lives.start_ns != NULL)
-        process = {}
-        for name, codes in (("by_path", lives.path), ("by_parent", _parents(lives))):
-            process[name] = tuple(_processes(codes[started], started, lives))
-            omitted[f"process.{name}"] = len(np.unique(codes.codes[started])) - AT_MOST
-        for family, tallies in (("block", self.block), ("open", self.open)):
-            for name, tally in tallies.items():
-                omitted[f"{family}.by_{name}"] = tally.by.omitted(self._census.tally(family, name).distinct)
-        return Workload(
-            process=process,
-            block={f"by_{name}": tally.uses() for name, tally in self.block.items()},
-            open={f"by_{name}": tally.uses() for name, tally in self.open.items()},
-            omitted={name: count for name, count in omitted.items() if count > 0},
-        )
+    def uses(self) -> Uses:
+        """What was counted."""
+        return _uses(self._census, "open", self._tallies)
+
+
+def _uses(census: Census, family: str, tallies: Mapping[str, BlockTally | OpenTally]) -> Uses:
+    omitted = {name: tally.by.omitted(census.tally(family, name).distinct) for name, tally in tallies.items()}
+    return Uses(
+        {f"by_{name}": tally.uses() for name, tally in tallies.items()},
+        {f"by_{name}": count for name, count in omitted.items() if count > 0},
+    )
+
+
+def process_uses(lives: Lives) -> Uses:
+    """Program starts by path and parent."""
+    started = np.flatnonzero(lives.start_ns != NULL)
+    columns = {"by_path": lives.path, "by_parent": _parents(lives)}
+    omitted = {name: len(np.unique(codes.codes[started])) - AT_MOST for name, codes in columns.items()}
+    return Uses(
+        {name: tuple(_processes(codes[started], started, lives)) for name, codes in columns.items()},
+        {name: count for name, count in omitted.items() if count > 0},
+    )
 
 
 def _parents(lives: Lives) -> Codes:

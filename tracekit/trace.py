@@ -58,6 +58,14 @@ class Trace:
             raise TraceError(f"{path} cannot be read: {error}") from error
         self._check_columns()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_trace, (self.path.resolve(),)
+
+    @property
+    def rows(self) -> int:
+        """How many events there are, of all kinds."""
+        return int(self._file.metadata.num_rows)
+
     def _check_columns(self) -> None:
         schema = self._file.schema_arrow
         for item in SCHEMA:

@@ -14,7 +14,7 @@ from tracekit.analyze.windows import Windows
 
 def requests(trace):
     """The requests of a trace, in the order in which they were settled, as one piece each."""
-    stream = BlockStream(take_census(trace, Selection()), Windows.of((), "block"))
+    stream = BlockStream(take_census(trace, Selection(), "block"), Windows.of((), "block"))
     return [blocks for _, blocks in read_blocks(trace, Selection(), stream)]
 
 

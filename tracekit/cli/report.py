@@ -58,7 +58,7 @@ def report(  # noqa: PLR0913 - an argument for each option
 
     opened = open_trace(trace)
     selection = Selection(_offset(start), _offset(end), comm, disk)
-    result = analyze(opened, selection)
+    result = analyze(opened, selection, processes=True)
     if finding is not None:
         _print_events(opened, selection, result, finding, top or DEFAULT_EVENTS)
     elif style == "json":
