@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 _MILLION = 1_000_000
+_LOOK_S = 0.02
 #: Each contender by its name, and its command; the first is the one that others are measured against.
 _CONTENDERS: dict[str, Callable[[Path], list[str]]] = {
     "bare scan": lambda trace: [sys.executable, str(HERE / "analyze_peers.py"), "scan", str(trace)],
@@ -45,12 +46,32 @@ def run(command: list[str]) -> Run:
     """Run a command to its end, its output thrown away; it must succeed."""
     begin = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s = time.monotonic() - begin
+    with ThreadPoolExecutor(1) as pool:
+        peak = pool.submit(_peak_bytes, process.pid)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.monotonic() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}")
-    return Run(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Run(wall_s, usage.ru_utime + usage.ru_stime, max(peak.result(), usage.ru_maxrss * 1024))
+
+
+def _peak_bytes(pid: int) -> int:
+    """The most that a process and its children have resident until it ends; what they share counts for each."""
+    most = 0
+    while now := _resident_bytes(pid):
+        most = max(most, now)
+        time.sleep(_LOOK_S)
+    return most
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(_resident_bytes(int(child)) for child in children)
 
 
 def _middle(values: list[float]) -> str:
