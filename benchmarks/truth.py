@@ -1,6 +1,6 @@
 """How often the analyzer is right: scenarios with known truth, and what the report says of them.
 
-Run as anybody: .venv/bin/python benchmarks/truth.py [--runs 200] [--only rhythms,modes,outliers,causes] [--tune]
+Run as anybody: .venv/bin/python benchmarks/truth.py [--runs 200] [--only rhythms,modes,...] [--nothing] [--tune]
 """
 
 import json
@@ -150,10 +150,16 @@ SCENARIOS: tuple[tuple[Scenarios, tuple[str, ...]], ...] = (
 )
 
 
-def judged(detectors: Container[str], seed: int) -> Iterator[tuple[str, str, Outcome]]:
-    """Every scenario of some detectors once: detector, scenario, and what the report made of it."""
+#: Those in which there is nothing to find.
+NOTHING = (rhythms.without_rhythm, streams.without_rhythm, latencies.plain)
+
+
+def judged(detectors: Container[str], seed: int, *, nothing: bool = False) -> Iterator[tuple[str, str, Outcome]]:
+    """Every scenario of some detectors once, or those with nothing to find: detector, scenario, and how it went."""
     with tempfile.TemporaryDirectory(prefix="tracekit-truth-") as folder:
         for scenarios, mine in SCENARIOS:
+            if nothing and scenarios not in NOTHING:
+                continue
             wanted = [detector for detector in mine if detector in detectors]
             for name, make in scenarios(np.random.default_rng(seed)).items() if wanted else ():
                 path = make().write(Path(folder) / "scenario.parquet")
@@ -162,8 +168,8 @@ def judged(detectors: Container[str], seed: int) -> Iterator[tuple[str, str, Out
                 yield from ((detector, name, DETECTORS[detector](truth, report)) for detector in wanted)
 
 
-def _run(detectors: list[str], seed: int) -> list[tuple[str, str, Outcome]]:
-    return list(judged(detectors, seed))
+def _run(detectors: list[str], nothing: bool, seed: int) -> list[tuple[str, str, Outcome]]:
+    return list(judged(detectors, seed, nothing=nothing))
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
@@ -239,7 +245,10 @@ def _false(runs: list[Outcome]) -> int:
 @click.option(
     "--tune", is_flag=True, help="Take the seeds that detectors are improved on, not those that are reported."
 )
-def main(runs: int, only: str, tune: bool) -> None:
+@click.option(
+    "--nothing", is_flag=True, help="Only scenarios with nothing to find: it takes many runs to show a rate near none."
+)
+def main(runs: int, only: str, tune: bool, nothing: bool) -> None:
     """Print how often each detector is right."""
     console = Console(width=150, highlight=False)
     first = _TUNING_SEED if tune else _REPORT_SEED
@@ -247,7 +256,7 @@ def main(runs: int, only: str, tune: bool) -> None:
     outcomes: dict[str, dict[str, list[Outcome]]] = {detector: {} for detector in detectors}
     with ProcessPoolExecutor() as pool, Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reports", total=runs)
-        for found in pool.map(partial(_run, detectors), range(first, first + runs)):
+        for found in pool.map(partial(_run, detectors, nothing), range(first, first + runs)):
             for detector, name, outcome in found:
                 outcomes[detector].setdefault(name, []).append(outcome)
             progress.advance(task)
