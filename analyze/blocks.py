@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tracekit.analyze import contrast
-from tracekit.analyze.census import Census
+from tracekit.analyze.census import LOOKED_AT, MOST, Census
 from tracekit.analyze.columns import NULL, Bools, Codes, Few, Ints, arrow_ints, encoded, ints, ints_of, known, row_order
 from tracekit.analyze.pairing import BLOCK_EVENTS, ISSUE, SECTOR_BYTES, START, BlockEvents, Pairs, carried, pair
 from tracekit.analyze.selection import Selection
@@ -77,7 +77,7 @@ class BlockIO:
         return {
             "op": self.op,
             "disk": self.disk,
-            "comm": self.comm,
+            "comm": self.comm.first(LOOKED_AT),
             "size": contrast.size_class(self.bytes),
             "sync": contrast.yes_no(waited_for, self.flags >= 0),
             "queue_depth": contrast.depth_class(self.depth),
@@ -167,7 +167,7 @@ class BlockStream:
         self.names = {
             "disk": census.names("block", "disk"),
             "op": census.names("block", "op"),
-            "comm": census.names("block", "comm"),
+            "comm": census.names("block", "comm", MOST),
             "cgroup": census.names("block", "cgroup"),
         }
         self.unpaired = Unpaired()

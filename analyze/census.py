@@ -29,7 +29,7 @@ from tracekit.trace import Trace
 #: A command or path that six in ten of a mode of one in a hundred have is among so many of the most frequent.
 LOOKED_AT = 256
 #: Of names so many are counted at once; when there are more, the rarer half is forgotten.
-_MOST = 1 << 16
+MOST = 1 << 16
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "process": ("event",),
     "block": ("event", "comm", "cgroup", "disk", "op"),
@@ -64,8 +64,8 @@ class Tally:
             self.names = pa.concat_arrays([self.names, names.filter(arrow_bools(~known)).cast(pa.string())])
             self.counts = np.append(self.counts, counts[~known])
             self.distinct += int((~known).sum())
-        if len(self.counts) > _MOST:
-            self._keep(_MOST // 2)
+        if len(self.counts) > MOST:
+            self._keep(MOST // 2)
 
     def add_codes(self, codes: Codes) -> None:
         """Count the names of some elements."""
@@ -99,10 +99,10 @@ class Census:
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def names(self, family: str, column: str) -> Names:
-        """The names that are looked at one by one, the most frequent first."""
+    def names(self, family: str, column: str, most: int = LOOKED_AT) -> Names:
+        """The names that are wanted, then the most frequent ones: those that are looked at one by one, or more."""
         tally = self.tally(family, column)
-        return Names(tuple(dict.fromkeys((*tally.busiest(), *(name for name in self.wanted if tally.of(name))))))
+        return Names(tuple(dict.fromkeys((*(name for name in self.wanted if tally.of(name)), *tally.busiest(most)))))
 
     def tally(self, family: str, column: str) -> Tally:
         """How often each name occurs."""

@@ -43,7 +43,15 @@ class Codes:
 
     def strings(self) -> Any:
         """The strings themselves, as an array of objects; null is None, and so is what is not looked at one by one."""
-        return np.array([*(None if name == OTHERS else name for name in self.names), None], dtype=object)[self.codes]
+        used, number = np.unique(self.codes, return_inverse=True)
+        names = (self.name(int(code)) for code in used)
+        return np.array([*(None if name == OTHERS else name for name in names), None], dtype=object)[number]
+
+    def first(self, most: int) -> "Codes":
+        """The same with only so many names, the first; the last code stands for the others."""
+        if len(self.names) <= most + 1:
+            return self
+        return Codes(np.minimum(self.codes, most), (*self.names[:most], OTHERS))
 
     def named(self) -> Ints:
         """The codes, with -1 for names that are not looked at one by one as well."""

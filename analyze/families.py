@@ -180,7 +180,7 @@ def tell_processes(trace: Trace, selection: Selection) -> ProcessTold:
 
 
 def _collect(train: TrainCollector, events: Submissions | Opens) -> None:
-    train.add(events.ts_ns, {name: getattr(events, name).named() for name in train.fields})
+    train.add(events.ts_ns, {name: getattr(events, name).first(LOOKED_AT).named() for name in train.fields})
 
 
 def _block_sample(begin: Ints, end: Ints, blocks: BlockIO, known: Combined) -> Sample:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tracekit.analyze.census import Census
+from tracekit.analyze.census import LOOKED_AT, MOST, Census
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, arrow_ints, encoded, ints, known
 from tracekit.analyze.contrast import yes_no
 from tracekit.analyze.selection import Selection
@@ -59,7 +59,7 @@ class Opens:
     def attributes(self) -> dict[str, Codes]:
         """What may set some opens apart from the rest."""
         return {
-            "comm": self.comm,
+            "comm": self.comm.first(LOOKED_AT),
             "path": self.path,
             "result": yes_no(~self.failed, self.answered, "opened", "failed"),
             "creates": yes_no((self.flags & _O_CREAT) != 0, self.flags >= 0),
@@ -68,7 +68,8 @@ class Opens:
 
 def read_opens(trace: Trace, selection: Selection, census: Census) -> Iterator[Opens]:
     """The opens of a trace that were selected, a piece at a time."""
-    names = {column: census.names("open", column) for column in ("comm", "cgroup", "path")}
+    names = {column: census.names("open", column) for column in ("cgroup", "path")}
+    names["comm"] = census.names("open", "comm", MOST)
     until_ns = np.iinfo(np.int64).min
     for rows in selection.batches(trace, "open", COLUMNS):
         found = _from_rows(rows, {column: its.codes(rows, column) for column, its in names.items()})

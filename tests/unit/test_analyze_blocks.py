@@ -137,3 +137,25 @@ def test_a_null_request_and_a_number_beyond_63_bits(tmp_path):
     add(builder, 0, 100, None, sector=2**63 + 8)
     (found,) = of_each(builder.trace(tmp_path / "t"), "issue_ns", "complete_ns")
     assert found[1] - found[0] == 100
+
+
+def test_a_command_that_is_rare_among_hundreds_is_named_and_sets_apart(tmp_path):
+    builder, at_ns = TraceBuilder(), 0
+
+    def io(comm, took_ns):
+        nonlocal at_ns
+        at_ns += 100_000
+        place = {"dev": 1, "disk": "sda", "op": "read", "sector": at_ns, "bytes": 4096, "request": 1}
+        builder.add("block_start", at_ns, comm=comm, pid=7, **place)
+        builder.add("block_issue", at_ns, **place)
+        builder.add("block_complete", at_ns + took_ns, ret=0, **place)
+        at_ns += took_ns
+
+    for number in range(2400):
+        io(f"worker-{number % 300}", 50_000 + number * 7919 % 10_000)
+        if number % 400 == 0:
+            io("scrub", 80_000_000)
+    found = next(one for one in analyze(builder.trace(tmp_path / "t")).latency if one.metric == "block.total")
+    assert found.outliers is not None
+    assert [event["comm"] for event in found.outliers.events] == ["scrub"] * 6
+    assert [(reason.field, reason.value) for reason in found.outliers.sets_apart][:1] == [("comm", "scrub")]
