@@ -1,11 +1,9 @@
 """From a trace to a report: what each family of events tells, together."""
 
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from multiprocessing import get_context
 
+from tracekit.analyze.beside import beside
 from tracekit.analyze.families import BlockTold, OpenTold, ProcessTold, tell_blocks, tell_opens, tell_processes
 from tracekit.analyze.findings import findings
 from tracekit.analyze.patterns import without_echoes
@@ -28,8 +26,8 @@ def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = False
     Args:
         trace: as `tracekit.open_trace` gives it.
         selection: the part of it to look at.
-        processes: for a large trace, start a second process, which is faster than a second thread. It imports the main
-            module again: that of a program must start its work below `if __name__ == "__main__"` then.
+        processes: for a large trace, start a second process, which takes a third less time. It imports the main module
+            again: a program must start its work below `if __name__ == "__main__"` then.
 
     Returns:
         A `Report`: data and its quality. The same trace always gives the same report.
@@ -39,19 +37,13 @@ def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = False
         UsageError: the recording has no such part.
     """
     selection.check(trace)
-    large = processes and trace.rows >= _LARGE
-    with ProcessPoolExecutor(1, get_context("spawn")) if large else ThreadPoolExecutor(1) as pool:
-        return _Analysis(trace, selection, *_families(trace, selection, pool)).report()
-
-
-def _families(trace: Trace, selection: Selection, pool: Executor) -> tuple[BlockTold, OpenTold, ProcessTold]:
-    """What each tells; I/O beside the others."""
-    later = pool.submit(tell_blocks, trace, selection)
-    opens, processes = tell_opens(trace, selection), tell_processes(trace, selection)
-    try:
-        return later.result(), opens, processes
-    except BrokenProcessPool:  # the other process could not be started, or somebody killed it
-        return tell_blocks(trace, selection), opens, processes
+    if not processes or trace.rows < _LARGE:
+        told = tell_blocks(trace, selection), tell_opens(trace, selection), tell_processes(trace, selection)
+    else:
+        with beside(tell_blocks, trace, selection) as blocks:
+            opens, lives = tell_opens(trace, selection), tell_processes(trace, selection)
+            told = blocks(), opens, lives
+    return _Analysis(trace, selection, *told).report()
 
 
 @dataclass(frozen=True)

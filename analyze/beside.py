@@ -1,0 +1,64 @@
+"""Work in a second process: Python lets only one thread of each compute at a time, but for what numpy and Arrow do."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def beside(
+    function: Callable[Params, Result], *args: Params.args, **more: Params.kwargs
+) -> Iterator[Callable[[], Result]]:
+    """Have a function of a module called in another process, which ends with this context, done or not.
+
+    Yields:
+        What waits for the result, or raises what the function raised. Where there can be no such process, or somebody
+        killed it, it calls the function here.
+    """
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(theirs, function, args, more), daemon=True)
+
+    def result() -> Result:
+        try:
+            found, error = ours.recv()
+        except EOFError:
+            return function(*args, **more)
+        if error is not None:
+            raise error
+        return found  # type: ignore[no-any-return]
+
+    try:
+        _start(process)
+        theirs.close()
+        yield result
+    finally:
+        if process.pid is not None:
+            process.kill()
+            process.join()
+        ours.close()
+
+
+def _start(process: Any) -> None:
+    """Ctrl-C reaches all processes of a terminal: the new one leaves it to this one, which ends it then."""
+    resource_tracker.ensure_running()  # which would let the signal through again
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    except OSError:  # nobody will answer
+        pass
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _work(answer: Connection, function: Callable[..., Any], args: tuple[Any, ...], more: dict[str, Any]) -> None:
+    try:
+        answer.send((function(*args, **more), None))
+    except Exception as error:
+        answer.send((None, error))
