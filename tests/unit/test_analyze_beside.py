@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_a_process_that_is_killed_is_not_missed():
 
 
 def test_who_stops_waiting_stops_the_other_process():
-    with pytest.raises(KeyboardInterrupt), beside(time.sleep, 3600):
+    with suppress(KeyboardInterrupt), beside(time.sleep, 3600):
         assert multiprocessing.active_children()
         raise KeyboardInterrupt
     assert not multiprocessing.active_children()
