@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tracebuilder import SECOND_NS, START_NS, TraceBuilder
 
-from tracekit.analyze import analyze
+from tracekit.analyze import Selection, analyze, raw_events
 
 MS = 1_000_000
 SHELL = 4529
@@ -253,3 +253,21 @@ def test_rates_are_numbers_that_people_read(tmp_path, period_ms, times, rate):
     found = first_finding(builder, tmp_path)
     assert times in found.title
     assert f"That makes {rate}, " in found.detail
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_the_events_behind_a_rhythm_are_of_its_processes_alone(tmp_path, well):
+    """Others had the same pids between; and programs that cannot be run are called by what was to be run."""
+    builder = TraceBuilder(duration_ns=20 * SECOND_NS)
+    for turn in range(30):
+        at, who = (400 + 300 * turn) * MS, {"pid": 100 + turn % 3, "tid": 100 + turn % 3, "ppid": 50}
+        builder.add("fork", at, comm="sh", **who)
+        builder.add("exec" if well else "exec_failed", at + 1000, comm="job" if well else "sh", path="/bin/job", **who)
+        builder.add("exit", at + MS, comm="job" if well else "sh", exit_code=0, exit_signal=0, **who)
+        if turn in (2, 3, 7, 15, 22, 23):
+            process(builder, (100 + turn % 3, 60), "other", at + 100 * MS)
+    trace = builder.trace(tmp_path / "t")
+    [finding] = [one for one in analyze(trace).findings if one.evidence["cycles"] == 30]
+    rows = [row for batch in raw_events(trace, Selection(), finding.where) for row in batch.to_pylist()]
+    assert len(rows) == 90
+    assert {row["ppid"] for row in rows} == {50}
