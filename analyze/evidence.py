@@ -9,7 +9,7 @@ import pyarrow as pa
 from tracekit.analyze.blocks import BlockIO, BlockStream, measured, read_blocks, spans
 from tracekit.analyze.census import take_census
 from tracekit.analyze.columns import NULL, Bools, Ints, arrow_bools, encoded, ints, known, number_of
-from tracekit.analyze.patterns import MAX_ANCESTORS, parent_name
+from tracekit.analyze.patterns import MAX_ANCESTORS, labels, parent_name
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern, Where
 from tracekit.analyze.selection import Selection
@@ -31,16 +31,30 @@ def where_of_pattern(pattern: Pattern, lives: Lives, origin_ns: int) -> Where:
         fields = {name: value for name, value in pattern.scope.items() if name in ("comm", "path", "cgroup", "disk")}
         return Where((pattern.event,), pattern.start_ns - origin_ns, pattern.end_ns - origin_ns, tuple(fields.items()))
     mine = (lives.start_ns >= pattern.start_ns) & (lives.start_ns <= pattern.end_ns) & _in_scope(pattern.scope, lives)
-    end_ns = int(np.max(lives.exit_ns[mine], initial=pattern.end_ns))
-    pids = tuple(np.unique(lives.pid[mine]).tolist())
-    begin_ns = lives.started_ns[mine & (lives.started_ns != NULL)]
-    start_ns = min(int(np.min(begin_ns, initial=pattern.start_ns)), pattern.start_ns)
-    return Where(EVENTS["process"][1:], start_ns - origin_ns, end_ns - origin_ns, pids=pids)
+    return where_of_lives(mine, lives, origin_ns)
+
+
+def where_of_lives(mine: Bools, lives: Lives, origin_ns: int) -> Where:
+    """What some processes did from beginning to end, and nothing of others that had their pids.
+
+    Args:
+        origin_ns: when the recording began.
+    """
+    again = np.append(lives.pid[1:] == lives.pid[:-1], False)[: len(lives)]
+    begin_ns = np.maximum(lives.begin_ns, origin_ns)
+    last_ns = int(np.max([lives.start_ns[mine], lives.exit_ns[mine]], initial=origin_ns))
+    # Where its end was not seen, a life goes on until its pid is used again.
+    until_ns = np.where(again, np.minimum(np.roll(begin_ns, -1) - 1, last_ns), last_ns)
+    end_ns = np.where(lives.exit_ns != NULL, lives.exit_ns, until_ns)
+    begin_ns = np.where(np.roll(again, 1), np.maximum(begin_ns, np.roll(end_ns, 1) + 1), begin_ns)
+    told = np.stack((lives.pid, begin_ns - origin_ns, end_ns - origin_ns), axis=1)[mine]
+    start_ns = int(np.min(told[:, 1], initial=last_ns - origin_ns))
+    return Where(EVENTS["process"][1:], start_ns, last_ns - origin_ns, lives=tuple(map(tuple, told.tolist())))
 
 
 def _in_scope(scope: dict[str, str], lives: Lives) -> Bools:
     inside = np.ones(len(lives), dtype=np.bool_)
-    for name, codes in (("path", lives.path), ("comm", lives.comm), ("cgroup", lives.cgroup)):
+    for name, codes in (("path", lives.path), ("comm", labels(lives)), ("cgroup", lives.cgroup)):
         if name in scope and "parent" not in scope:
             inside &= codes.is_in(scope[name])
     if "parent" in scope:
@@ -75,7 +89,7 @@ def raw_events(trace: Trace, selection: Selection, where: Where) -> Iterator[pa.
     if where.end_ns is not None:
         end_ns = trace.start_ns + where.end_ns + 1
     for rows in trace.batches(*where.events, columns=SCHEMA.names, start_ns=start_ns, end_ns=end_ns):
-        chosen = _chosen(rows, where, selection) if io is None else io.chosen(rows)
+        chosen = _chosen(rows, where, selection, trace.start_ns) if io is None else io.chosen(rows)
         if chosen.any():
             yield rows.filter(arrow_bools(chosen))
 
@@ -84,7 +98,7 @@ def _needs_pairs(where: Where) -> bool:
     return where.failed or where.metric is not None
 
 
-def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection) -> Bools:
+def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, origin_ns: int) -> Bools:
     chosen = np.ones(len(rows), dtype=np.bool_)
     fields = list(where.fields)
     if FAMILY_OF[where.events[0]] == "open" and selection.comm is not None:
@@ -93,14 +107,26 @@ def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection) -> Bools:
         names, codes = encoded(rows, column)
         chosen &= codes == (NULL if value is None else max(number_of(names, value), 0))
         chosen &= value is None or number_of(names, value) != NULL
-    if where.pids is not None:
-        chosen &= np.isin(ints(rows, "pid"), where.pids)
+    if where.lives is not None:
+        chosen &= _lived(ints(rows, "pid"), ints(rows, "ts_ns") - origin_ns, where.lives)
     if where.failed:
         chosen &= (ints(rows, "ret") < 0) & known(rows, "ret")
     if where.metric == "open":
         duration_ns = ints(rows, "duration_ns")
         chosen &= (duration_ns >= where.low_ns) & (duration_ns <= where.high_ns)
     return chosen
+
+
+def _lived(pid: Ints, at_ns: Ints, lives: tuple[tuple[int, int, int], ...]) -> Bools:
+    """Which events are of one of these lives: by their pid, and not before it began nor after it ended."""
+    who, begin_ns, end_ns = np.array([(NULL, 0, NULL), *lives], dtype=np.int64).T
+    moments = np.sort(begin_ns)
+    key, wanted = (
+        one * (len(moments) + 1) + np.searchsorted(moments, time, side="right")
+        for one, time in ((who, begin_ns), (pid, at_ns))
+    )
+    life = np.searchsorted(key, wanted, side="right") - 1
+    return np.asarray((who[life] == pid) & (begin_ns[life] <= at_ns) & (at_ns <= end_ns[life]))
 
 
 class _Requests:

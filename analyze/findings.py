@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracekit.analyze.columns import NULL, UNKNOWN, busiest
-from tracekit.analyze.evidence import where_of_pattern
+from tracekit.analyze.evidence import where_of_lives, where_of_pattern
 from tracekit.analyze.failing import FailingOpens
 from tracekit.analyze.patterns import parent_name
 from tracekit.analyze.processes import Lives
@@ -67,7 +67,7 @@ def findings(
         *_of_patterns(patterns, lives, start_ns),
         *_of_latency(latency, start_ns),
         *(_failed_opens(one) for one in failing),
-        *_failed_processes(lives, told),
+        *_failed_processes(lives, told, start_ns),
         *_of_errors(io_errors),
     ]
     found.sort(key=lambda one: (-one.weight, one.kind, one.title))
@@ -242,7 +242,7 @@ def _failed_opens(one: FailingOpens) -> _Found:
     return _Found(30, "failed_opens", title, detail, evidence, where)
 
 
-def _failed_processes(lives: Lives, told: set[str]) -> Iterator[_Found]:
+def _failed_processes(lives: Lives, told: set[str], start_ns: int) -> Iterator[_Found]:
     bad = np.flatnonzero(lives.exited_badly & (lives.exit_signal != _SIGPIPE) & (lives.start_ns != NULL))
     for name, rows in list(busiest(lives.comm[bad]))[:3]:
         tried = int(((lives.comm.codes == lives.comm.codes[bad[rows[0]]]) & (lives.exit_ns != NULL)).sum())
@@ -252,7 +252,7 @@ def _failed_processes(lives: Lives, told: set[str]) -> Iterator[_Found]:
         title = f"{name}: {format_count(len(rows))} of {format_count(tried)} runs exit with an error"
         detail = f"The first was started by {parent_name(lives, parent)}." if parent != NULL else ""
         evidence: Evidence = {"comm": name, "failed": len(rows), "exits": tried}
-        where = Where(EVENTS["process"][1:], pids=tuple(np.unique(lives.pid[bad[rows]]).tolist()))
+        where = where_of_lives(np.isin(np.arange(len(lives)), bad[rows]), lives, start_ns)
         yield _Found(35, "failed_processes", title, detail, evidence, where)
 
 

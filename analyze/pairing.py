@@ -1,9 +1,9 @@
 """Which block events belong to the same I/O.
 
 With request slots, the events of a slot in time order are cut into requests. Without, issue and completion are
-matched first-in-first-out by (dev, sector, bytes, op), and a match that had a rival is not trusted. Everything is
-done on whole columns at once. A long recording comes in pieces: what is not settled at the end of one is carried into
-the next.
+matched first-in-first-out by (dev, sector, bytes, op), and a match that had a rival is not trusted; what was overtaken
+long ago is no rival. Everything is done on whole columns at once. A long recording comes in pieces: what is not
+settled at the end of one is carried into the next.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -18,6 +18,9 @@ from tracekit.analyze.columns import NULL, Bools, Ints, combine, dense, radix, r
 BLOCK_EVENTS = ("block_start", "block_issue", "block_requeue", "block_merge", "block_complete")
 START, ISSUE, REQUEUE, MERGE, COMPLETE = range(5)
 SECTOR_BYTES = 512
+#: The kernel gives up on a request after so long, unless it is told otherwise (BLK_DEFAULT_TIMEOUT, SD_TIMEOUT). Where
+#: the next one like it is issued later than that, the completion of what still waits was missed.
+PATIENCE_NS = 30_000_000_000
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Pairs:
         issue: the last block_issue; another than the first after a requeue.
         complete: the completion that ended what was issued.
         end: the last completion; later than `complete` for a write that is followed by a flush.
-        over: when it left the device: the completion, or, where that was missed, the next request in its slot.
+        over: when it left the device: the completion, or, where that was missed, the next request in its place.
         merged: it became a part of another one, and never completes by itself.
         rival: issue and completion were matched without slot while another I/O with the same key was under way.
         start_rival: the same of start and issue.
@@ -327,8 +330,8 @@ def _continues(segments: _Segments, events: BlockEvents) -> Bools:
 
 def _by_key(events: BlockEvents) -> Pairs:
     key = combine(events.dev, events.sector, events.bytes, events.op) if len(events) else events.request
-    into_issue, start_rival = _fifo(events, key, (START, REQUEUE), (ISSUE, MERGE))
-    into_end, rival = _fifo(events, key, (ISSUE,), (COMPLETE, REQUEUE))
+    into_issue, start_rival, _ = _fifo(events, key, (START, REQUEUE), (ISSUE, MERGE))
+    into_end, rival, given_up = _fifo(events, key, (ISSUE,), (COMPLETE, REQUEUE), PATIENCE_NS)
     rival, start_rival = rival | events.rival, start_rival | events.start_rival
     ended_by = _inverse(into_end, len(events))
     rows = np.flatnonzero(events.kind == ISSUE)
@@ -336,6 +339,7 @@ def _by_key(events: BlockEvents) -> Pairs:
     issue = rows[~requeued]
     start, first_issue = _origin(events, issue, into_issue, into_end)
     complete = ended_by[issue]
+    over = np.where(complete == NULL, given_up[issue], complete)
     # What completes nothing is a flush, whose request is never issued.
     unmatched = np.flatnonzero((events.kind == COMPLETE) & (into_end == NULL) & (events.bytes != 0))
     pairs = Pairs(
@@ -344,15 +348,15 @@ def _by_key(events: BlockEvents) -> Pairs:
         issue,
         complete,
         complete,
-        complete,
+        over,
         np.zeros(len(issue), dtype=np.bool_),
         rival[issue],
         start_rival[start] & (start != NULL),
-        complete == NULL,
-        complete != NULL,
+        over == NULL,
+        over != NULL,
         unmatched,
         np.zeros(0, dtype=np.int64),
-        _unfinished(events, into_issue, into_end, ended_by),
+        _unfinished(events, into_issue, into_end, np.where(ended_by == NULL, given_up, ended_by)),
         np.flatnonzero(rival),
         np.flatnonzero(start_rival),
     )
@@ -395,34 +399,57 @@ def _inverse(into: Ints, size: int) -> Ints:
     return back
 
 
-def _fifo(events: BlockEvents, key: Ints, opens: tuple[int, ...], closes: tuple[int, ...]) -> tuple[Ints, Bools]:
-    """For each closing row the opening row it takes off the queue of its key, else -1; and which rows had a rival.
+def _fifo(
+    events: BlockEvents, key: Ints, opens: tuple[int, ...], closes: tuple[int, ...], patience_ns: int | None = None
+) -> tuple[Ints, Bools, Ints]:
+    """For each closing row the opening row it takes off the queue of its key, else -1; which rows had a rival; and
+    for each opening row that is given up the one that comes too long after it.
 
     A closing row that finds its queue empty belongs to nothing. With those left out, the n-th closing row of a
     key takes the n-th opening row.
+
+    Args:
+        patience_ns: what waits for longer when its key is opened again is given up; null for never.
     """
-    into = np.full(len(events), NULL, dtype=np.int64)
+    into, given_up = (np.full(len(events), NULL, dtype=np.int64) for _ in range(2))
     rival = np.zeros(len(events), dtype=np.bool_)
     rows = np.flatnonzero(np.isin(events.kind, opens + closes))
     rows = rows[np.argsort(radix(key[rows]), kind="stable")]
     if not len(rows):
-        return into, rival
+        return into, rival, given_up
     opening = np.isin(events.kind[rows], opens)
     new_key = np.diff(key[rows], prepend=NULL) != 0
-    depth = _within(np.where(opening, 1, -1), new_key)
-    group = np.cumsum(new_key) - 1
-    # The lowest depth of the key so far, made comparable across keys by an offset larger than any depth.
+    late = _late(events.ts_ns[rows], key[rows], opening, patience_ns)
+    new_queue = new_key | late
+    depth = _within(np.where(opening, 1, -1), new_queue)
+    group = np.cumsum(new_queue) - 1
+    # The lowest depth of the queue so far, made comparable across queues by an offset larger than any depth.
     offset = group * (2 * len(rows) + 2)
     lowest = np.minimum.accumulate(np.minimum(depth, 0) - offset) + offset
-    before = np.where(new_key, 0, np.roll(lowest, 1))
+    before = np.where(new_queue, 0, np.roll(lowest, 1))
     empty = ~opening & (depth < before)
     taken = ~opening & ~empty
     waiting = depth - lowest
-    index_open = _within(opening.astype(np.int64), new_key)
-    index_taken = _within(taken.astype(np.int64), new_key)
+    index_open = _within(opening.astype(np.int64), new_queue)
+    index_taken = _within(taken.astype(np.int64), new_queue)
     into[rows[taken]] = _lookup(group, index_open, rows, opening, group[taken], index_taken[taken])
     _mark_rivals(rival, into, rows, opening, taken, waiting)
-    return into, rival
+    # The first that comes so long after may still meet one of them.
+    rival[rows[late & (np.roll(waiting, 1) > 0)]] = True
+    following = np.append(np.where(late, rows, NULL)[new_queue], NULL)[group + 1]
+    given_up[rows[opening]] = following[opening]
+    given_up[into[rows[taken]]] = NULL
+    return into, rival, given_up
+
+
+def _late(ts_ns: Ints, key: Ints, opening: Bools, patience_ns: int | None) -> Bools:
+    """Which rows open a key so long after they did before."""
+    late = np.zeros(len(key), dtype=np.bool_)
+    if patience_ns is not None:
+        opened = np.flatnonzero(opening)
+        again = (key[opened][1:] == key[opened][:-1]) & (np.diff(ts_ns[opened]) > patience_ns)
+        late[opened[1:][again]] = True
+    return late
 
 
 def _within(steps: Ints, new_key: Bools) -> Ints:

@@ -11,6 +11,7 @@ from tracekit.analyze.results import Pattern
 from tracekit.analyze.rhythm import MIN_CYCLES, MOST_MISSED_IN_A_ROW, Rhythm, Times, find_rhythm, robust_deviation
 from tracekit.analyze.sentences import Endings, say, say_steady
 from tracekit.analyze.steady import is_steady
+from tracekit.analyze.turns import is_counted
 
 MAX_ANCESTORS = 8
 MAX_GROUPS = 200
@@ -106,6 +107,7 @@ def event_patterns(train: Train, groups: dict[str, Codes], start_ns: int, end_ns
         found.extend(_by_code(name, codes, rank))
     chosen = [_best(family) for family in _families(train, found, start_ns, end_ns)]
     chosen = [one for one in chosen if not _is_trivial(one.rhythm)]
+    chosen = [one for one in chosen if not is_counted(one.rhythm, one.group.rows, (each.rows for each in found))]
     return (*(_pattern(train, one) for one in chosen), *_steady(train, found, chosen, end_ns - start_ns))
 
 

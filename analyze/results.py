@@ -226,7 +226,8 @@ class Where:
         start_ns: of the first, from the start of the recording; null for that of what was looked at.
         end_ns: likewise of the last.
         fields: columns and the values that they have.
-        pids: of processes; null for all.
+        lives: of processes: the pid of each, and when it began and ended, from the start of the recording; null for
+            all. A pid may be used again.
         metric: a latency that is at least `low_ns` and at most `high_ns`.
         failed: only what returned an error.
     """
@@ -235,7 +236,7 @@ class Where:
     start_ns: int | None = None
     end_ns: int | None = None
     fields: tuple[tuple[str, str | None], ...] = ()
-    pids: tuple[int, ...] | None = None
+    lives: tuple[tuple[int, int, int], ...] | None = None
     metric: str | None = None
     low_ns: int = 0
     high_ns: int = 0

@@ -53,6 +53,8 @@ CLOSE = 0.02
 #: Single events that vary by more are looked at again: others may be among them, and without these, which are no more
 #: than the rest of this part, they vary by half of that.
 UNEVEN, ENOUGH = 0.1, 0.7
+#: A number of other events in a burst that is less probable does not count against a size of bursts any more.
+RARE = 0.001
 #: How many distances to divide at, of few and of many events.
 _SCALES, _FEWER_SCALES, _MANY_EVENTS = 64, 24, 20_000
 #: Distances are told apart by this part of an octave.
@@ -306,6 +308,7 @@ class _Bursts:
         self.tail_cut = may_be_cut and bool(end_ns - self.end[-1] <= scale)
         self.periods, _ = folded(np.diff(self.begin)[1 if self.head_cut else 0 :])
         self.duration_ns = end_ns - start_ns
+        self.pauses = np.append(self.begin, end_ns) - np.concatenate(([start_ns], self.end))
 
     @functools.cached_property
     def whole(self) -> Bools:
@@ -321,6 +324,18 @@ class _Bursts:
     def background(self) -> float:
         """Events in a nanosecond outside of bursts."""
         return float((self.times.events - self.size.sum()) / max(self.duration_ns - self.inside, 1))
+
+    @property
+    def others(self) -> float:
+        """How many events of the background a whole burst has.
+
+        Those beside it that are taken for a part of it also make it longer, by less than their distance from others:
+        at chance they are as many as if it reached further by the scale on either side.
+        """
+        beside = 2 * self.scale
+        free = float(np.maximum(self.pauses - beside, self.pauses / 2).sum())
+        length = float((self.end - self.begin)[self.whole].mean())
+        return float((self.times.events - self.size.sum()) / max(free, 1) * (length + beside))
 
     @functools.cached_property
     def excess(self) -> float:
@@ -356,7 +371,6 @@ class _Bursts:
     def rhythm(self) -> Rhythm:
         period, lengths = float(np.median(self.periods)), (self.end - self.begin)[self.whole]
         length = float(np.median(lengths))
-        size = int(np.sort(self.size[self.whole])[int(self.whole.sum()) // 2])
         known = slice(1 if self.head_cut else 0, None)
         return Rhythm(
             first=self.first,
@@ -365,13 +379,40 @@ class _Bursts:
             whole=self.whole,
             period_ns=round(period),
             pause_ns=round(float(np.median(self.begin[1:] - self.end[:-1]))),
-            burst_size=max(size - round(self.background * length), 1),
+            burst_size=usual_size(self.size[self.whole], self.others),
             burst_duration_ns=round(length),
             jitter=round(robust_deviation(self.periods) / period, 6),
             excess=self.excess,
             variation=float((np.std(self.periods) + np.std(lengths)) / period),
             clock=keeps_clock(self.begin[known], self.end[known]),
         )
+
+
+def usual_size(sizes: Ints, others: float) -> int:
+    """The usual size of bursts in which there are so many other events on average, at chance; at least 1.
+
+    The median less the median of others; or, if nearly all bursts can be of one size, the likeliest one.
+    """
+    median = int(np.sort(sizes)[len(sizes) // 2])
+    if median == 1:
+        return 1
+    chance = _chance_of(others)
+    middle = median - int(np.searchsorted(np.cumsum(np.exp(chance)), 0.5))
+    least = math.log(RARE)
+    chance = np.pad(np.maximum(chance, least), 1, constant_values=least)
+    steps = math.ceil(2 * math.sqrt(others))
+    tried = np.arange(middle - steps, middle + steps + 1)
+    values, counts = np.unique(sizes, return_counts=True)
+    told = chance[np.clip(values - tried[:, None], -1, len(chance) - 2) + 1]
+    best = int(np.argmax(told @ counts))
+    one_size = counts[told[best] > least].sum() >= EQUAL * len(sizes)
+    return max(int(tried[best]) if one_size else middle, 1)
+
+
+def _chance_of(others: float) -> Floats:
+    """The logarithm of how probable 0, 1, 2, ... others are (Poisson), as far as it matters."""
+    most = math.ceil(others + 10 * math.sqrt(others)) + 10
+    return np.cumsum(np.log(np.append(1, max(others, RARE) / np.arange(1, most)))) - others
 
 
 def _inner(first: Ints, last: Ints) -> Bools:

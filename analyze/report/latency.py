@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tracekit.analyze.results import Bucket, Latency, Mode, Outliers, Report, SetsApart
+from tracekit.analyze.results import Bucket, Episode, Latency, Mode, Outliers, Report, SetsApart
 from tracekit.text import printable
 from tracekit.units import format_count, format_ns, format_share
 
@@ -141,12 +141,18 @@ def _outlier_lines(out: Outliers, report: Report) -> list[str]:
     low, high = format_ns(out.low_ns), format_ns(out.high_ns)
     size = low if low == high else f"{low} to {high}"
     lines = [f"{format_count(out.count)} outlier{'s' if out.count > 1 else ''} ({format_share(out.share)}), {size}:"]
-    for episode in out.episodes[:EPISODES]:
-        start, end = (format_ns(at - report.trace.start_ns) for at in (episode.start_ns, episode.end_ns))
-        lines.append(f"  {format_count(episode.count)} from {start} to {end} into the recording")
-    rest = len(out.episodes) - EPISODES
-    more = [f"  and {rest:,} more episode{'s' if rest > 1 else ''}"] if rest > 0 else []
+    # One that would be left out takes no more room than to say so.
+    shown = EPISODES if len(out.episodes) > EPISODES + 1 else EPISODES + 1
+    lines += [_episode(one, report.trace.start_ns) for one in out.episodes[:shown]]
+    rest = len(out.episodes) - shown
+    more = [f"  and {rest:,} more episodes"] if rest > 0 else []
     return [*lines, *more, *_because(out.sets_apart)]
+
+
+def _episode(one: Episode, origin_ns: int) -> str:
+    start, end = (format_ns(at - origin_ns) for at in (one.start_ns, one.end_ns))
+    when = f"at {start}" if start == end else f"from {start} to {end}"
+    return f"  {format_count(one.count)} {when} into the recording"
 
 
 def _groups(groups: Sequence[Latency], whole: Latency, top: int) -> list[Any]:

@@ -1,13 +1,15 @@
 """The fast pairing against the obvious one, on whatever events there may be."""
 
 import itertools
-from dataclasses import fields
+from dataclasses import fields, replace
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_pairing import Event, pair_slowly
 
+from tracekit.analyze import pairing
 from tracekit.analyze.pairing import BlockEvents, carried, pair
 
 SIZES = (0, 512, 1024, 4096)
@@ -137,3 +139,28 @@ def test_without_slot(events):
 @given(st.lists(an_event(st.sampled_from((-1, 0, 1))), max_size=40))
 def test_some_with_slot(events):
     check(events)
+
+
+@settings(max_examples=600)
+@given(
+    st.lists(an_event(st.just(-1), (-1, 8), (4096,), 1), max_size=40),
+    st.lists(st.integers(0, 40), max_size=4),
+    st.integers(1, 12),
+)
+def test_what_is_overtaken_for_long_is_given_up(events, cuts, patience):
+    with patch.object(pairing, "PATIENCE_NS", patience):
+        check(events)
+        assert in_pieces(events, cuts) == in_pieces(events, [])
+
+
+def test_a_lost_completion_does_not_cost_all_later_latencies():
+    """The second of six writes to a place never completes; they are a minute apart, but the third, which comes soon."""
+    one = {"dev": 1, "request": -1, "sector": 8, "bytes": 4096, "op": 1}
+    kinds, seconds = (1, 4, 1, 1, 4, 1, 4, 1, 4, 1, 4), (0, 1, 60, 70, 71, 130, 131, 190, 191, 250, 251)
+    events = columns([Event(kind, **one) for kind in kinds])
+    pairs = pair(replace(events, ts_ns=np.array(seconds) * 1_000_000_000))
+    trusted = (pairs.complete != -1) & ~pairs.rival
+    assert pairs.issue[trusted].tolist() == [0, 7, 9]
+    assert pairs.missed.tolist() == [False, False, True, False, False, False]
+    assert not pairs.in_flight.any()
+    assert pairs.over.tolist() == [1, 4, 5, 6, 8, 10]

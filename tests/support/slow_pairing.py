@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
+from tracekit.analyze import pairing
 from tracekit.analyze.pairing import COMPLETE, ISSUE, MERGE, REQUEUE, START
 
 NONE = -1
@@ -122,6 +123,9 @@ def by_key(events: list[Event], result: Result) -> None:
             request.start_rival |= origin in rivals
             request.first_issue = row if request.first_issue == NONE else request.first_issue
             request.issue = row
+            if issued[key] and row - issued[key][-1][0] > pairing.PATIENCE_NS:
+                rivals.add(row)
+                give_up(issued[key], rivals, result)
             push(issued[key], row, request, rivals)
         else:
             taken = pop(issued[key], rivals) or (NONE, Request())
@@ -132,9 +136,14 @@ def by_key(events: list[Event], result: Result) -> None:
             else:
                 result.orphans += [row] * (event.bytes != 0)  # a flush completes nothing, and is never issued
     for queue in issued.values():
-        for origin, request in queue:
-            request.rival = origin in rivals
-            result.requests.append(request)
+        give_up(queue, rivals, result, in_flight=True)
+
+
+def give_up(queue: deque[tuple[int, Request]], rivals: set[int], result: Result, in_flight: bool = False) -> None:
+    for origin, request in queue:
+        request.rival, request.in_flight = origin in rivals, in_flight
+        result.requests.append(request)
+    queue.clear()
 
 
 def end(taken: tuple[int, Request], row: int, rivals: set[int], result: Result) -> None:

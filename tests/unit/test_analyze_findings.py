@@ -3,7 +3,7 @@
 import pytest
 from tracebuilder import SECOND_NS, START_NS, TraceBuilder
 
-from tracekit.analyze import analyze
+from tracekit.analyze import Selection, analyze, raw_events
 
 MS, US = 1_000_000, 1_000
 SIGPIPE, SIGSEGV = 13, 11
@@ -85,6 +85,23 @@ def test_few_failures_are_not_worth_telling(tmp_path, bad, well, told):
 def test_who_writes_to_a_pipe_that_is_closed_has_not_failed(tmp_path, signal, told):
     builder = runs(10, 0, exit_code=0, exit_signal=signal)
     assert len(found(builder, tmp_path, "failed_processes")) == told
+
+
+def test_events_of_others_that_had_the_same_pid_are_not_behind_a_finding(tmp_path):
+    """Ten failing runs share three pids with runs that do well, also between these; of some the fork was lost."""
+    builder, failing = TraceBuilder(), []
+    for turn in range(40):
+        at, bad = turn * turn * 5 * MS, turn % 4 == 2
+        who = {"pid": 100 + turn % 3, "tid": 100 + turn % 3, "ppid": 50}
+        if turn % 5:
+            builder.add("fork", at, comm="sh", **who)
+        builder.add("exec", at + US, comm="readlink" if bad else "ls", **who)
+        builder.add("exit", at + MS, comm="readlink" if bad else "ls", exit_code=int(bad), exit_signal=0, **who)
+        failing += [START_NS + at + since for since in (*((0,) if turn % 5 else ()), US, MS)] if bad else []
+    trace = builder.trace(tmp_path / "t")
+    finding = next(one for one in analyze(trace).findings if one.kind == "failed_processes")
+    rows = [row for batch in raw_events(trace, Selection(), finding.where) for row in batch.to_pylist()]
+    assert [row["ts_ns"] for row in rows] == failing
 
 
 # --- I/O -------------------------------------------------------------------------------------------------------

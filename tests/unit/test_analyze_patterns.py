@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tracebuilder import SECOND_NS, START_NS, TraceBuilder
 
-from tracekit.analyze import analyze
+from tracekit.analyze import Selection, analyze, raw_events
 
 MS = 1_000_000
 SHELL = 4529
@@ -253,3 +253,44 @@ def test_rates_are_numbers_that_people_read(tmp_path, period_ms, times, rate):
     found = first_finding(builder, tmp_path)
     assert times in found.title
     assert f"That makes {rate}, " in found.detail
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_the_events_behind_a_rhythm_are_of_its_processes_alone(tmp_path, well):
+    """Others had the same pids between; and programs that cannot be run are called by what was to be run."""
+    builder = TraceBuilder(duration_ns=20 * SECOND_NS)
+    for turn in range(30):
+        at, who = (400 + 300 * turn) * MS, {"pid": 100 + turn % 3, "tid": 100 + turn % 3, "ppid": 50}
+        builder.add("fork", at, comm="sh", **who)
+        builder.add("exec" if well else "exec_failed", at + 1000, comm="job" if well else "sh", path="/bin/job", **who)
+        builder.add("exit", at + MS, comm="job" if well else "sh", exit_code=0, exit_signal=0, **who)
+        if turn in (2, 3, 7, 15, 22, 23):
+            process(builder, (100 + turn % 3, 60), "other", at + 100 * MS)
+    trace = builder.trace(tmp_path / "t")
+    [finding] = [one for one in analyze(trace).findings if one.evidence["cycles"] == 30]
+    rows = [row for batch in raw_events(trace, Selection(), finding.where) for row in batch.to_pylist()]
+    assert len(rows) == 90
+    assert {row["ppid"] for row in rows} == {50}
+
+
+@pytest.mark.parametrize(("uneven", "told"), [(0.35, 0), (0.0, 1)])
+def test_each_file_of_many_that_are_opened_in_turn_has_no_rhythm_of_its_own(tmp_path, uneven, told):
+    """Ten files in turn, after steps that vary: each comes at more equal distances than chance makes, by counting."""
+    chance, builder, at = np.random.default_rng(1), TraceBuilder(duration_ns=20 * SECOND_NS), 100 * MS
+    for turn in range(800):
+        for part in range(2):
+            builder.add("open", at + part * MS // 2, pid=7, tid=7, comm="worker", path=f"/r/{turn % 10}", ret=3)
+        at += round(23 * MS * max(1 + uneven * chance.normal(), 0.2))
+    found = [one for one in analyze(builder.trace(tmp_path / "t")).patterns if one.kind != "steady"]
+    assert len(found) == told
+
+
+def test_a_poll_among_as_many_other_opens_of_its_command_is_told(tmp_path):
+    """Its distances vary by 8 %, and the opens between by more."""
+    chance, builder = np.random.default_rng(1), TraceBuilder(duration_ns=20 * SECOND_NS)
+    for at in np.cumsum(chance.normal(250, 20, 75)):
+        builder.add("open", round(at * MS), pid=7, tid=7, comm="worker", path="/run/poll", ret=3)
+    for at in chance.uniform(0, 20_000, 1500):
+        builder.add("open", round(at * MS), pid=7, tid=7, comm="worker", path="/data", ret=3)
+    found = [one for one in analyze(builder.trace(tmp_path / "t")).patterns if one.kind != "steady"]
+    assert [one.scope for one in found] == [{"path": "/run/poll"}]

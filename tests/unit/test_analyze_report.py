@@ -134,6 +134,23 @@ def test_outliers_of_one_stall_and_what_sets_them_apart(tmp_path):
     assert "all in one stall at 4.00 s" in result.findings[0].title
 
 
+@pytest.mark.parametrize(("stalls", "shown"), [(4, 4), (5, 3)])
+def test_episodes_of_outliers_as_text(tmp_path, stalls, shown):
+    """The first lasts for 90 ms, the others are moments; one that would be left out is shown instead."""
+    builder = TraceBuilder(duration_ns=20 * SECOND_NS)
+    for turn in range(2500):
+        io(builder, turn * 3 * MS, slot=1, device_ns=50 * US + turn)
+    for turn, at in enumerate((1000, 1090, *range(3000, 2000 + 1000 * stalls, 1000))):
+        io(builder, at * MS, slot=10 + turn, device_ns=4 * MS)
+    text = to_text(analyze(builder.trace(tmp_path / "t"))).split("Block I/O in the queue")[0]
+    lines = [line.strip().removesuffix(" into the recording") for line in text.splitlines()]
+    begin = next(number for number, line in enumerate(lines) if "outliers (" in line) + 1
+    moments = ["2 from 1.00 s to 1.09 s", "1 at 3.00 s", "1 at 4.00 s", "1 at 5.00 s"][:shown]
+    more = [] if shown == stalls else [f"and {stalls - shown} more episodes"]
+    assert lines[begin : begin + shown + len(more)] == [*moments, *more]
+    assert "episode" not in " ".join(lines[begin + shown + len(more) :])
+
+
 def test_a_coarse_clock_makes_no_modes(tmp_path):
     builder = TraceBuilder().metadata(clock=Clock(resolution_ns=4 * MS))
     for turn in range(400):

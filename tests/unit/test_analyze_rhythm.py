@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from shapes import SECOND_NS, no_rhythm, restarts
 
-from tracekit.analyze.rhythm import Times, find_rhythm
+from tracekit.analyze.rhythm import Times, find_rhythm, usual_size
 
 END_NS = 10 * SECOND_NS
 
@@ -29,7 +29,7 @@ def test_a_service_restarted_for_ever(background, clock):
             found is not None
             and near(found.period_ns, 1.02e9)
             and near(found.pause_ns, 0.97e9, 0.02 if background < 5 else 0.04)
-            and abs(found.burst_size - 30) <= (0 if background == 0 else 2)
+            and found.burst_size == 30
             and found.cycles in (9, 10)
         )
         missed += not right
@@ -150,3 +150,26 @@ def test_four_single_events_are_none_of_them_cut(begin_s):
     assert found is not None
     assert (found.cycles, found.burst_size) == (4, 1)
     assert near(found.period_ns, 2.5e9)
+
+
+@pytest.mark.parametrize("others", [0.0, 0.1, 0.6, 2.1])
+def test_bursts_of_one_size_among_others(others):
+    """Of 40 trains of 20 bursts nearly all are told as they are, and the rest to one."""
+    chance = np.random.default_rng(1)
+    told = np.array([usual_size(9 + chance.poisson(others, 20), others) for _ in range(40)])
+    assert (told == 9).mean() >= 0.95
+    assert np.abs(told - 9).max() <= 1
+
+
+@pytest.mark.parametrize("others", [0.0, 0.5, 3.0])
+def test_bursts_of_many_sizes_among_others(others):
+    """The median is told, and not the size that happens to be most frequent."""
+    chance = np.random.default_rng(2)
+    told = [usual_size(chance.integers(20, 41, 60) + chance.poisson(others, 60), others) for _ in range(40)]
+    assert abs(np.median(told) - 30) <= 1
+    assert np.abs(np.array(told) - 30).max() <= 4
+
+
+def test_one_burst_that_is_otherwise_does_not_change_the_usual_size():
+    assert usual_size(np.array([9, 9, 10, 9, 11, 10, 9, 9, 10, 3, 9, 9]), 0.4) == 9
+    assert usual_size(np.array([1, 1, 2, 1, 1]), 0.3) == 1
