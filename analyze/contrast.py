@@ -1,5 +1,6 @@
 """What sets some events apart from the rest: attribute values that they share and the rest do not."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +48,8 @@ def sets_apart(count: int, fields: Mapping[str, Shares]) -> tuple[SetsApart, ...
         fields: by name.
     """
     found = [best for name, shares in fields.items() if (best := _best(name, shares, count)) is not None]
-    found.sort(key=lambda item: (item.share_outside - item.share_inside, item.field))
-    return tuple(found[:AT_MOST])
+    found.sort(key=lambda item: (-item[0], item[1].field))
+    return tuple(reason for _, reason in found[:AT_MOST])
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,11 @@ class Classes(Codes):
         return Classes(self.codes[chosen], self.names, self.from_here)
 
 
-def _best(name: str, shares: Shares, count: int) -> SetsApart | None:
+def _best(name: str, shares: Shares, count: int) -> tuple[float, SetsApart] | None:
+    """The value that sets apart most, and how closely having it goes with being inside (the coefficient phi).
+
+    Of two values that the events inside have alike, that is the one which fewer of those outside have.
+    """
     within, without, names = shares.inside, shares.outside, shares.field.names
     total_in, total_out = int(within.sum()), int(without.sum())
     if shares.field.from_here:
@@ -78,7 +83,8 @@ def _best(name: str, shares: Shares, count: int) -> SetsApart | None:
     if not good.any():
         return None
     code = int(np.argmax(np.where(good, difference, -1.0)))
-    return SetsApart(name, names[code], round(float(share_in[code]), 4), round(float(share_out[code]), 4))
+    phi = float(difference[code] / error[code]) / math.sqrt(total_in + total_out)
+    return phi, SetsApart(name, names[code], round(float(share_in[code]), 4), round(float(share_out[code]), 4))
 
 
 _EDGES = (1 << 12, 1 << 15, 1 << 17, 1 << 19)

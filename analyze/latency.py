@@ -206,19 +206,16 @@ class _Summary:
     # --- time ---
 
     def _time_by_slots(self, within: Ints, without: Ints) -> dict[str, Shares]:
-        """The shortest run of slots of time with nearly all of some values, if it is a small part of all."""
-        upto = np.concatenate(([0], np.cumsum(within)))
-        wanted = int(np.ceil(_IN_TIME * upto[-1]))
-        ends = np.searchsorted(upto, upto[:-1] + wanted)
-        begin = int(np.argmin(np.where(ends <= TIME_SLOTS, ends - np.arange(TIME_SLOTS), TIME_SLOTS + 1)))
-        end = int(ends[begin])
-        frame = self.part.spread.frame
+        """The run of slots of time that has most more of some values than of the rest, if it is a small part of all."""
+        frame, (inside, outside) = self.part.spread.frame, (int(within.sum()), int(without.sum()))
+        more = np.concatenate(([0.0], np.cumsum(within / max(inside, 1) - without / max(outside, 1))))
+        end = int(np.argmax(more - np.minimum.accumulate(more)))
+        begin = end - int(np.argmin(more[end::-1]))
         if (end - begin) * frame.slot_ns > _TIME_SHARE * frame.duration_ns:
             return {}
-        inside, beside = int(within[begin:end].sum()), int(without[begin:end].sum())
-        return _time(
-            frame, (begin * frame.slot_ns, end * frame.slot_ns), (inside, int(upto[-1])), (beside, int(without.sum()))
-        )
+        stretch = begin * frame.slot_ns, end * frame.slot_ns
+        shares = (int(within[begin:end].sum()), inside), (int(without[begin:end].sum()), outside)
+        return _time(frame, stretch, *shares)
 
     def _time_of(self, start_ns: Ints, total: Ints) -> dict[str, Shares]:
         """The same of values whose times are known; of the others only the slot is."""
