@@ -38,11 +38,11 @@ def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = False
     """
     selection.check(trace)
     if not processes or trace.rows < _LARGE:
-        told = tell_blocks(trace, selection), tell_opens(trace, selection), tell_processes(trace, selection)
+        told = tell_processes(trace, selection), tell_blocks(trace, selection), tell_opens(trace, selection)
     else:
         with beside(tell_blocks, trace, selection) as blocks:
-            opens, lives = tell_opens(trace, selection), tell_processes(trace, selection)
-            told = blocks(), opens, lives
+            lives, opens = tell_processes(trace, selection), tell_opens(trace, selection)
+            told = lives, blocks(), opens
     return _Analysis(trace, selection, *told).report()
 
 
@@ -52,9 +52,9 @@ class _Analysis:
 
     trace: Trace
     selection: Selection
+    processes: ProcessTold
     blocks: BlockTold
     opens: OpenTold
-    processes: ProcessTold
 
     def report(self) -> Report:
         """All of it."""
