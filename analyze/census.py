@@ -128,8 +128,9 @@ class Census:
             started = number_of(names, _STARTED)
             submitted = events == (number_of(names, _ISSUED) if started == NULL else started)
             chosen = submitted if chosen is None else chosen & submitted
+        mine = slice(None) if chosen is None else np.flatnonzero(chosen)
         for column, (dictionary, raw) in columns.items():
-            self.tally(family, column).add(dictionary, _counts(raw if chosen is None else raw[chosen], len(dictionary)))
+            self.tally(family, column).add(dictionary, _counts(raw[mine], len(dictionary)))
 
     def _count_pairs(self, disk: tuple[pa.Array, Ints], op: tuple[pa.Array, Ints], chosen: Bools | None) -> None:
         """Disks and ops together, and each for itself."""
@@ -145,8 +146,10 @@ class Census:
 
 
 def _counts(codes: Ints, size: int) -> Ints:
-    """How often each code occurs; null is not counted."""
-    return np.bincount(codes + 1, minlength=size + 1)[1:]
+    """How often each code occurs; null, which is -1 and so counted last, is left out."""
+    counts = np.zeros(size + 1, dtype=np.int64)
+    np.add.at(counts, codes, 1)
+    return counts[:-1]
 
 
 def _selected(columns: Mapping[str, tuple[pa.Array, Ints]], selection: Selection) -> Bools | None:

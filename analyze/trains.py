@@ -234,13 +234,13 @@ class _LongCounts:
         for code in busiest.tolist():
             if len(self._row) < COUNTED:
                 self._row.setdefault(code, len(self._row))
-        row_of = np.full(int(codes.max(initial=0)) + 2, COUNTED, dtype=np.int64)
-        known = [code for code in self._row if code < len(row_of) - 1]
-        row_of[known] = [self._row[code] for code in known]
-        first, last = int(cell[0]), int(cell[-1])
-        key = row_of[codes] * (last - first + 1) + (cell - first)
-        counts = np.bincount(key, minlength=(COUNTED + 1) * (last - first + 1))
-        self._counts[:, first : last + 1] += counts.reshape(COUNTED + 1, -1)
+        first, width = int(cell[0]), int(cell[-1]) - int(cell[0]) + 1
+        begin = np.full(int(codes.max(initial=0)) + 2, COUNTED * width, dtype=np.int64)
+        known = [code for code in self._row if code < len(begin) - 1]
+        begin[known] = [self._row[code] * width for code in known]
+        counts = np.zeros((COUNTED + 1, width), dtype=np.int64)
+        np.add.at(counts.reshape(-1), begin[codes] + (cell - first), 1)
+        self._counts[:, first : first + width] += counts
 
     def groups(self) -> list[tuple[int, Ints]]:
         """The code and the counts of each group."""
@@ -323,8 +323,9 @@ def _suspects(
     row_of[busiest] = np.arange(len(busiest)) * _BINS
     row, found = row_of[codes], []
     for zoom, rows, bins in windows:
-        counts = np.bincount(row[rows] + bins, minlength=(len(busiest) + 1) * _BINS)
-        counts = counts[: len(busiest) * _BINS].reshape(-1, _BINS)
+        counts = np.zeros((len(busiest) + 1, _BINS), dtype=np.int64)
+        np.add.at(counts.reshape(-1), row[rows] + bins, 1)
+        counts = counts[:-1]
         enough = np.flatnonzero(counts.sum(axis=1) >= _LEAST_EVENTS)
         much = conspicuous(counts[enough])
         found += [

@@ -93,17 +93,12 @@ class OpenTally:
         self._errors = np.zeros((len(self.by.names), _ERRORS), dtype=np.int64)
         self._latency = Histograms(len(self.by.names))
 
-    def add(self, opens: Opens, codes: Ints) -> None:
-        """Count opens."""
-        place, failed = self.by.place(codes), np.flatnonzero(opens.failed)
+    def add(self, codes: Ints, failed: Ints, error: Ints, known: Ints | slice, duration_ns: Ints, bins: Ints) -> None:
+        """Count opens: the positions of those that failed and why, and the durations of those where these are known."""
+        place = self.by.place(codes)
         np.add.at(self.by.count, place, 1)
-        error = np.minimum(-opens.ret[failed], _ERRORS - 1)
         np.add.at(self._errors.reshape(-1), place[failed] * _ERRORS + error, 1)
-        known = opens.duration_ns != NULL
-        duration_ns = opens.duration_ns
-        if not known.all():
-            place, duration_ns = place[known], duration_ns[known]
-        self._latency.add(place, duration_ns, bin_of(duration_ns))
+        self._latency.add(place[known], duration_ns, bins)
 
     def uses(self) -> tuple[OpenUse, ...]:
         """The busiest."""
@@ -157,8 +152,13 @@ class OpenUses:
 
     def add(self, opens: Opens) -> None:
         """Count opens."""
+        failed, known = np.flatnonzero(opens.failed), opens.duration_ns != NULL
+        error = np.minimum(-opens.ret[failed], _ERRORS - 1)
+        rows = slice(None) if known.all() else np.flatnonzero(known)
+        duration_ns = opens.duration_ns[rows]
+        bins = bin_of(duration_ns)
         for name, tally in self._tallies.items():
-            tally.add(opens, getattr(opens, name).codes)
+            tally.add(getattr(opens, name).codes, failed, error, rows, duration_ns, bins)
 
     def uses(self) -> Uses:
         """What was counted."""
