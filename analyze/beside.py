@@ -1,9 +1,12 @@
 """Work in a second process: Python lets only one thread of each compute at a time, but for what numpy and Arrow do."""
 
+import os
 import signal
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
@@ -28,7 +31,7 @@ def beside(
     def result() -> Result:
         try:
             found, error = ours.recv()
-        except EOFError:
+        except (EOFError, OSError):
             return function(*args, **more)
         if error is not None:
             raise error
@@ -51,14 +54,24 @@ def _start(process: Any) -> None:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
-    except OSError:  # nobody will answer
+    except (OSError, AssertionError):  # nobody will answer; the second is of a process that may not have children
         pass
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _work(answer: Connection, function: Callable[..., Any], args: tuple[Any, ...], more: dict[str, Any]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         answer.send((function(*args, **more), None))
     except Exception as error:
+        error.add_note(traceback.format_exc())
         answer.send((None, error))
+
+
+def _end_with_parent() -> None:
+    """Nobody waits for what is worked out for a process that was killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -221,7 +221,8 @@ class BlockStream:
 
     def _piece(self, rows: pa.RecordBatch) -> _Piece:
         event, raw = encoded(rows, "event")
-        kind = np.array([BLOCK_EVENTS.index(name) for name in event.to_pylist()] or [0], dtype=np.int8)[raw]
+        kinds = [BLOCK_EVENTS.index(name) if name in BLOCK_EVENTS else NULL for name in event.to_pylist()]
+        kind = np.array([*kinds, NULL], dtype=np.int8)[raw]
         disk, op, comm = (self.names[name].codes(rows, name).codes for name in ("disk", "op", "comm"))
         ts_ns, request, sector, size = (ints(rows, name) for name in ("ts_ns", "request", "sector", "bytes"))
         dev = self._devs.numbers(ints(rows, "dev"))

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
-from tracekit.analyze.columns import Bools, Codes, Ints, arrow_ints, ints_of
+from tracekit.analyze.columns import Codes, Ints, arrow_ints, ints_of
 
-#: A table of combinations that has so many is full; those that follow are numbered in a new one.
+#: A table has at most so many combinations; those that follow are numbered in a new one.
 FULL = 4096
+#: Elements with more combinations than this would fill a table each time.
+_MANY = FULL // 2
 
 
 class Table:
@@ -25,14 +28,20 @@ class Table:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def numbers(self, attributes: Mapping[str, Codes]) -> Ints:
-        """The number of the combination of each element; new ones are taken in."""
-        key = np.zeros(1, dtype=np.int64)  # two columns of 256 names and a few classes do not fill it
+    def keys(self, attributes: Mapping[str, Codes]) -> pa.DictionaryArray:
+        """One number for the combination of each element."""
+        key = np.zeros(1, dtype=np.int64)  # a few columns of 256 names each and some classes do not fill it
         for name, values in self._names.items():
             key = key * (len(values) + 1) + (attributes[name].codes + 1)
-        distinct = arrow_ints(key).dictionary_encode()
-        found = [self._numbers.setdefault(one, len(self._numbers)) for one in ints_of(distinct.dictionary).tolist()]
-        return np.array(found, dtype=np.int64)[ints_of(distinct.indices)]
+        return arrow_ints(key).dictionary_encode()
+
+    def has_room(self, keys: list[int]) -> bool:
+        """Whether those that are new can be taken in."""
+        return len(self) + sum(key not in self._numbers for key in keys) <= FULL
+
+    def numbers(self, keys: list[int]) -> Ints:
+        """The number of each combination; new ones are taken in."""
+        return np.array([self._numbers.setdefault(key, len(self._numbers)) for key in keys], dtype=np.int64)
 
     def attributes(self) -> dict[str, Codes]:
         """The attributes of each combination."""
@@ -46,16 +55,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Combined:
-    """Attributes of some elements, and of each the number in a table of the combination of their values."""
+    """Attributes of some elements, and of each the number in a table of the combination of their values.
+
+    Attributes:
+        table: null where there are too many combinations to gain from numbering them; `number` is empty then.
+    """
 
     attributes: Mapping[str, Codes]
-    table: Table
+    table: Table | None
     number: Ints
 
-    def __getitem__(self, chosen: Ints | Bools) -> "Combined":
-        return Combined(
-            {name: codes[chosen] for name, codes in self.attributes.items()}, self.table, self.number[chosen]
-        )
+    def __getitem__(self, chosen: Ints) -> "Combined":
+        attributes = {name: codes[chosen] for name, codes in self.attributes.items()}
+        return Combined(attributes, self.table, self.number if self.table is None else self.number[chosen])
 
 
 class Combiner:
@@ -66,7 +78,12 @@ class Combiner:
 
     def of(self, attributes: Mapping[str, Codes]) -> Combined:
         """Some elements with their combinations; the attributes are always the same, with the same names."""
-        if self._table is None or len(self._table) >= FULL:
-            names = {name: codes.names for name, codes in attributes.items()}
+        names = {name: codes.names for name, codes in attributes.items()}
+        self._table = self._table or Table(names)
+        keys = self._table.keys(attributes)
+        distinct = ints_of(keys.dictionary).tolist()
+        if len(distinct) > _MANY:
+            return Combined(attributes, None, np.zeros(0, dtype=np.int64))
+        if not self._table.has_room(distinct):
             self._table = Table(names)
-        return Combined(attributes, self._table, self._table.numbers(attributes))
+        return Combined(attributes, self._table, self._table.numbers(distinct)[ints_of(keys.indices)])

@@ -18,6 +18,8 @@ from tracekit.schema import EVENTS, FAMILY_OF, SCHEMA
 from tracekit.trace import Trace
 
 _PID = re.compile(r"\(pid (\d+)\)$")
+#: Less than any pid, known or not.
+_NOBODY = NULL - 1
 _TIMES = ("start_ns", "first_issue_ns", "issue_ns", "complete_ns", "end_ns")
 
 
@@ -40,13 +42,16 @@ def where_of_lives(mine: Bools, lives: Lives, origin_ns: int) -> Where:
     Args:
         origin_ns: when the recording began.
     """
-    again = np.append(lives.pid[1:] == lives.pid[:-1], False)[: len(lives)]
+    again = np.append((lives.pid[1:] == lives.pid[:-1]) & (lives.pid[1:] != NULL), False)[: len(lives)]
     begin_ns = np.maximum(lives.begin_ns, origin_ns)
     last_ns = int(np.max([lives.start_ns[mine], lives.exit_ns[mine]], initial=origin_ns))
     # Where its end was not seen, a life goes on until its pid is used again.
     until_ns = np.where(again, np.minimum(np.roll(begin_ns, -1) - 1, last_ns), last_ns)
     end_ns = np.where(lives.exit_ns != NULL, lives.exit_ns, until_ns)
     begin_ns = np.where(np.roll(again, 1), np.maximum(begin_ns, np.roll(end_ns, 1) + 1), begin_ns)
+    # Where pids are unknown, each event is a life of its own.
+    begin_ns = np.where(lives.pid == NULL, np.maximum(lives.start_ns, lives.exit_ns), begin_ns)
+    end_ns = np.where(lives.pid == NULL, begin_ns, end_ns)
     told = np.stack((lives.pid, begin_ns - origin_ns, end_ns - origin_ns), axis=1)[mine]
     start_ns = int(np.min(told[:, 1], initial=last_ns - origin_ns))
     return Where(EVENTS["process"][1:], start_ns, last_ns - origin_ns, lives=tuple(map(tuple, told.tolist())))
@@ -88,8 +93,9 @@ def raw_events(trace: Trace, selection: Selection, where: Where) -> Iterator[pa.
         start_ns = trace.start_ns + where.start_ns
     if where.end_ns is not None:
         end_ns = trace.start_ns + where.end_ns + 1
+    lived = None if where.lives is None else _Lived(where.lives, trace.start_ns)
     for rows in trace.batches(*where.events, columns=SCHEMA.names, start_ns=start_ns, end_ns=end_ns):
-        chosen = _chosen(rows, where, selection, trace.start_ns) if io is None else io.chosen(rows)
+        chosen = _chosen(rows, where, selection, lived) if io is None else io.chosen(rows)
         if chosen.any():
             yield rows.filter(arrow_bools(chosen))
 
@@ -98,7 +104,7 @@ def _needs_pairs(where: Where) -> bool:
     return where.failed or where.metric is not None
 
 
-def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, origin_ns: int) -> Bools:
+def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: "_Lived | None") -> Bools:
     chosen = np.ones(len(rows), dtype=np.bool_)
     fields = list(where.fields)
     if FAMILY_OF[where.events[0]] == "open" and selection.comm is not None:
@@ -107,8 +113,8 @@ def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, origin_ns:
         names, codes = encoded(rows, column)
         chosen &= codes == (NULL if value is None else max(number_of(names, value), 0))
         chosen &= value is None or number_of(names, value) != NULL
-    if where.lives is not None:
-        chosen &= _lived(ints(rows, "pid"), ints(rows, "ts_ns") - origin_ns, where.lives)
+    if lived is not None:
+        chosen &= lived.at(ints(rows, "pid"), ints(rows, "ts_ns"))
     if where.failed:
         chosen &= (ints(rows, "ret") < 0) & known(rows, "ret")
     if where.metric == "open":
@@ -117,16 +123,26 @@ def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, origin_ns:
     return chosen
 
 
-def _lived(pid: Ints, at_ns: Ints, lives: tuple[tuple[int, int, int], ...]) -> Bools:
-    """Which events are of one of these lives: by their pid, and not before it began nor after it ended."""
-    who, begin_ns, end_ns = np.array([(NULL, 0, NULL), *lives], dtype=np.int64).T
-    moments = np.sort(begin_ns)
-    key, wanted = (
-        one * (len(moments) + 1) + np.searchsorted(moments, time, side="right")
-        for one, time in ((who, begin_ns), (pid, at_ns))
-    )
-    life = np.searchsorted(key, wanted, side="right") - 1
-    return np.asarray((who[life] == pid) & (begin_ns[life] <= at_ns) & (at_ns <= end_ns[life]))
+class _Lived:
+    """Which process lived when: lives by pid, and by their beginnings."""
+
+    def __init__(self, lives: tuple[tuple[int, int, int], ...], origin_ns: int) -> None:
+        self._origin_ns = origin_ns
+        pid, begin_ns, end_ns = np.array([(_NOBODY, 0, _NOBODY), *lives], dtype=np.int64).T
+        order = np.lexsort((begin_ns, pid))
+        self._pid, self._begin_ns, self._end_ns = pid[order], begin_ns[order], end_ns[order]
+        self._moments = np.unique(begin_ns)
+        self._key = self._keys(self._pid, self._begin_ns)
+
+    def _keys(self, pid: Ints, at_ns: Ints) -> Ints:
+        return pid * (len(self._moments) + 1) + np.searchsorted(self._moments, at_ns, side="right")
+
+    def at(self, pid: Ints, ts_ns: Ints) -> Bools:
+        """Which events are of one of these lives: by their pid, and not before it began nor after it ended."""
+        at_ns = ts_ns - self._origin_ns
+        life = np.searchsorted(self._key, self._keys(pid, at_ns), side="right") - 1
+        mine = (self._pid[life] == pid) & (self._begin_ns[life] <= at_ns)
+        return np.asarray(mine & (at_ns <= self._end_ns[life]))
 
 
 class _Requests:

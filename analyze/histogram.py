@@ -124,13 +124,6 @@ class Histograms:
         np.maximum.at(self._high, which, values)
         return self
 
-    def merge(self, other: "Histograms") -> None:
-        """Take in what the others hold; any order of merging gives the same."""
-        self.counts += other.counts
-        self._halves += other._halves
-        self._low = np.minimum(self._low, other._low)
-        self._high = np.maximum(self._high, other._high)
-
     def __getitem__(self, index: int) -> Histogram:
         counts, halves = self.counts[index], self._halves[:, index]
         if self._high[index] < 0:

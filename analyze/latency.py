@@ -1,6 +1,7 @@
 """The distribution of a latency: percentiles, buckets, modes, outliers, and what sets them apart."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -182,14 +183,16 @@ class _Summary:
         """The same with the most frequent of the rare names, if most of these have one of those."""
         names = shares.field.names
         details = self.part.greatest.get(f"detail {name}")
-        if details is None or names[-1:] != (OTHERS,) or shares.inside[-1] * 2 < len(codes):
+        if details is None or names[-1:] != (OTHERS,):
             return shares
-        rare, counts = np.unique(details[outside][codes == len(names) - 1].astype(str), return_counts=True)
-        best = str(rare[np.argmax(counts)])
-        within, without = np.append(shares.inside, counts.max()), shares.outside
-        within[-2] -= counts.max()
-        other = max(self.occurrences(name, best) - int(counts.max()), 0)
-        without = np.append(without, other)
+        rare = [one for one in details[outside][codes == len(names) - 1].tolist() if one is not None]
+        best, count = max(sorted(Counter(rare).items()), key=lambda item: item[1], default=("", 0))
+        if count * 2 < len(codes):
+            return shares
+        # How often it occurs in other groups is not known apart: the rest has it so often at most.
+        other = min(max(self.occurrences(name, best) - count, 0), int(shares.outside[-1]))
+        within, without = np.append(shares.inside, count), np.append(shares.outside, other)
+        within[-2] -= count
         without[-2] -= other
         return Shares(Field((*names, best)), within, without)
 
@@ -218,7 +221,7 @@ class _Summary:
         return _time(frame, stretch, *shares)
 
     def _time_of(self, start_ns: Ints, total: Ints) -> dict[str, Shares]:
-        """The same of values whose times are known; of the others only the slot is."""
+        """The shortest stretch with most of some values whose times are known; of the others only the slot is."""
         frame = self.part.spread.frame
         at_ns = np.sort(start_ns - frame.start_ns)
         low, high = _narrowest(at_ns)

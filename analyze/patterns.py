@@ -107,7 +107,8 @@ def event_patterns(train: Train, groups: dict[str, Codes], start_ns: int, end_ns
         found.extend(_by_code(name, codes, rank))
     chosen = [_best(family) for family in _families(train, found, start_ns, end_ns)]
     chosen = [one for one in chosen if not _is_trivial(one.rhythm)]
-    chosen = [one for one in chosen if not is_counted(one.rhythm, one.group.rows, (each.rows for each in found))]
+    rows = [group.rows for group in found]
+    chosen = [one for one in chosen if not is_counted(one.rhythm, one.group.rows, rows, train.times.begin_ns)]
     return (*(_pattern(train, one) for one in chosen), *_steady(train, found, chosen, end_ns - start_ns))
 
 

@@ -223,11 +223,21 @@ class Spread:
             self._divide(index, group, sample.values)
 
     def _groups(self, known: Combined, coarse: Ints) -> list[Ints]:
-        """Count values by their combination; of each grouping the group of each value."""
+        """Count values by their combination, or by each attribute; of each grouping the group of each value."""
+        if known.table is None:
+            return self._by_attribute(known.attributes, coarse)
         if known.table is not self._pending.table:
             self._pending.settle(self._shares)
             self._pending = _Pending(known.table, self.groupings)
         return self._pending.add(known.number, coarse)
+
+    def _by_attribute(self, attributes: Mapping[str, Codes], coarse: Ints) -> list[Ints]:
+        groups = [grouping.of(attributes) for grouping in self.groupings]
+        for group, shares in zip(groups, self._shares, strict=True):
+            for name in shares.keys() & attributes.keys():
+                place = group * shares[name].shape[1] + attributes[name].codes + 1
+                np.add.at(shares[name].reshape(-1), place * COARSE_BINS + coarse, 1)
+        return groups
 
     def shares(self, index: int) -> Mapping[str, Ints]:
         """By attribute, how often each of its values, unknown first, occurs in each coarse bin of each group."""

@@ -4,35 +4,52 @@ Sums of many steps are alike, however uneven the steps: who goes round ten files
 distances. The number of steps between is then much more alike than the time.
 """
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 
-from tracekit.analyze.columns import Floats, Ints
+from tracekit.analyze.columns import Ints
 from tracekit.analyze.rhythm import Rhythm, robust_deviation
 
 #: Beats that vary by less than this part of the period keep time, whatever they count.
 _UNEVEN = 0.05
 #: Steps vary by this part of that, and are of a group that is so many times as large and has nearly all of the rhythm.
 _MORE_ALIKE, _LARGER, _NEARLY_ALL = 0.5, 2, 0.9
+#: Beats that count vary by nearly what so many independent steps would make of it; a round keeps better time.
+_AS_UNEVEN = 0.75
 
 
-def is_counted(rhythm: Rhythm, rows: Ints, groups: Iterable[Ints]) -> bool:
+def is_counted(rhythm: Rhythm, rows: Ints, groups: Iterable[Ints], times_ns: Ints) -> bool:
     """Whether the beats are the n-th events, again and again, of a group that has many more.
 
     Args:
         rhythm: what was found in a group.
         rows: the positions of that group's events among all.
         groups: those of all groups.
+        times_ns: of all events.
     """
     if rhythm.jitter < _UNEVEN:
         return False
     members, first = rows[rhythm.members()], rows[rhythm.first]
     wider = (group for group in groups if len(group) >= _LARGER * len(rows))
     wider = (group for group in wider if np.isin(members, group).mean() >= _NEARLY_ALL)
-    return any(_variation(np.diff(np.searchsorted(group, first))) <= _MORE_ALIKE * rhythm.jitter for group in wider)
+    return any(_counts(rhythm, np.searchsorted(group, first), times_ns[group]) for group in wider)
+
+
+def _counts(rhythm: Rhythm, first: Ints, times_ns: Ints) -> bool:
+    """Whether the beats, which begin with these of the events at some times, count them.
+
+    Steps of a round may be uneven, and yet the rounds keep time; so steps of each length that divides it are asked.
+    """
+    steps = np.diff(first).astype(np.float64)
+    most = float(np.median(steps))
+    if robust_deviation(steps) > _MORE_ALIKE * rhythm.jitter * most:
+        return False
+    divisors = [size for size in range(1, int(most) // 2 + 1) if int(most) % size == 0]
+    chance = [_variation(np.diff(times_ns[::size])) * math.sqrt(size / most) for size in divisors]
+    return rhythm.jitter >= _AS_UNEVEN * min(chance, default=math.inf)
 
 
 def _variation(steps: Ints) -> float:
-    values: Floats = steps.astype(np.float64)
-    return robust_deviation(values) / float(np.median(values))
+    return float(steps.std() / max(float(steps.mean()), 1.0))

@@ -1,10 +1,10 @@
 """The report as JSON, format 1: for machines. The same report always gives the same bytes."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from tracekit.analyze.results import Report
+from tracekit.analyze.results import Report, Where
 
 REPORT_FORMAT = 1
 
@@ -16,7 +16,8 @@ def to_json(report: Report) -> str:
 
 def to_dict(report: Report) -> dict[str, Any]:
     """The same as plain dictionaries and lists."""
-    whole = asdict(report)
+    where = Where(())  # not told, and large
+    whole = asdict(replace(report, findings=tuple(replace(one, where=where) for one in report.findings)))
     whole["trace"].pop("start_ns")
     whole["quality"].pop("complete")
     for pattern in whole["patterns"]:

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tracekit import open_trace
@@ -44,10 +45,20 @@ def _any_trace_is_large(monkeypatch):
     monkeypatch.setattr("tracekit.analyze.analysis._LARGE", 0)
 
 
-@pytest.mark.usefixtures("_any_trace_is_large")
-def test_the_report_is_the_same():
-    trace = open_trace(SAMPLES / "several-at-once.parquet")
-    assert analyze(trace, processes=True) == analyze(trace)
+@pytest.fixture
+def _not_here(monkeypatch):
+    """Whoever looks at I/O in this process fails; a process that is started does not know."""
+    monkeypatch.setattr("tracekit.analyze.families.BlockStream", None)
+
+
+@pytest.fixture
+def report():
+    return analyze(open_trace(SAMPLES / "several-at-once.parquet"))
+
+
+@pytest.mark.usefixtures("report", "_any_trace_is_large", "_not_here")
+def test_the_report_is_the_same(report):
+    assert analyze(open_trace(SAMPLES / "several-at-once.parquet"), processes=True) == report
 
 
 @pytest.fixture
@@ -63,11 +74,17 @@ def test_the_report_is_the_same_where_no_second_process_can_be_started():
     assert analyze(trace, processes=True) == analyze(trace)
 
 
-@pytest.mark.usefixtures("_any_trace_is_large")
+@pytest.mark.usefixtures("_any_trace_is_large", "_not_here")
 def test_damage_that_the_other_process_finds_is_told(tmp_path):
-    whole = bytearray((SAMPLES / "disk-two-modes.parquet").read_bytes())
-    whole[4 : len(whole) // 2] = bytes(len(whole) // 2 - 4)
     path = tmp_path / "t.parquet"
+    file = pq.ParquetFile(SAMPLES / "disk-two-modes.parquet")
+    groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+    number, blocks = next((n, g) for n, g in enumerate(groups) if g.column(1).statistics.min.startswith("block"))
+    whole = bytearray((SAMPLES / "disk-two-modes.parquet").read_bytes())
+    begin = blocks.column(0).dictionary_page_offset or blocks.column(0).data_page_offset
+    whole[begin + 100 : begin + blocks.column(0).total_compressed_size] = bytes(
+        blocks.column(0).total_compressed_size - 100
+    )
     path.write_bytes(whole)
-    with pytest.raises(TraceError, match="is damaged in row group"):
+    with pytest.raises(TraceError, match=f"is damaged in row group {number}"):
         analyze(open_trace(path), processes=True)

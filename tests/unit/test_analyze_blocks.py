@@ -1,5 +1,7 @@
 """What is known of each request besides its times, and what sets some of them apart."""
 
+import warnings
+
 import numpy as np
 from tracebuilder import TraceBuilder
 
@@ -159,3 +161,30 @@ def test_a_command_that_is_rare_among_hundreds_is_named_and_sets_apart(tmp_path)
     assert found.outliers is not None
     assert [event["comm"] for event in found.outliers.events] == ["scrub"] * 6
     assert [(reason.field, reason.value) for reason in found.outliers.sets_apart][:1] == [("comm", "scrub")]
+
+
+def test_what_a_rare_command_does_on_another_disk_does_not_count_against_it(tmp_path):
+    builder, at_ns = TraceBuilder(), 0
+
+    def io(comm, took_ns, disk="sda", dev=1):
+        nonlocal at_ns
+        at_ns += 100_000
+        place = {"dev": dev, "disk": disk, "op": "read", "sector": at_ns, "bytes": 4096, "request": 1}
+        builder.add("block_start", at_ns, comm=comm, pid=7, **place)
+        builder.add("block_issue", at_ns, **place)
+        builder.add("block_complete", at_ns + took_ns, ret=0, **place)
+        at_ns += took_ns
+
+    for number in range(300 * 60):
+        io(f"worker-{number % 300}", 50_000 + number * 7919 % 10_000, "sdb", 2)
+    for number in range(600):
+        io(f"worker-{number % 10}", 50_000 + number * 7919 % 10_000)
+        if number % 100 == 0:
+            io("scrub", 80_000_000)
+    for _ in range(52):
+        io("scrub", 50_000, "sdb", 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = analyze(builder.trace(tmp_path / "t")).latency
+    on_sda = next(one for one in found if one.metric == "block.device" and one.group.get("disk") == "sda")
+    assert [(reason.value, reason.share_outside) for reason in on_sda.outliers.sets_apart][:1] == [("scrub", 0.0)]

@@ -121,3 +121,14 @@ def test_io_that_waits_longer_in_the_queue_than_at_the_device(tmp_path, queue_ns
         builder.add("block_complete", at + queue_ns + device_ns, comm="swapper", pid=0, ret=0, **place)
     assert builder.duration_ns == 10 * SECOND_NS
     assert len(found(builder, tmp_path, "queueing")) == told
+
+
+def test_behind_a_finding_are_its_events_where_pids_are_not_known(tmp_path):
+    builder = TraceBuilder(duration_ns=20 * SECOND_NS)
+    for number in range(40):
+        builder.add("exec", (400 + 400 * number) * MS, comm="job", path="/bin/job")
+    builder.add("exec", 19_900 * MS, comm="other", path="/bin/other")
+    trace = builder.trace(tmp_path / "t")
+    (found,) = [one for one in analyze(trace).findings if "every 400 ms" in one.title]
+    rows = [row for batch in raw_events(trace, Selection(), found.where) for row in batch.to_pylist()]
+    assert [row["comm"] for row in rows] == ["job"] * 40

@@ -12,7 +12,7 @@ from tracekit.analyze.spread import COARSE, TIME_SLOTS, Frame, Grouping, Sample,
 
 #: More combinations than one table holds.
 SIZES = {"comm": 40, "path": 30, "op": 7, "sync": 2}
-COUNT, PIECES = 40_000, 23
+COUNT, PIECES = 40_000, (23, 6)
 DURATION_NS = 1_000_000_000
 
 
@@ -28,14 +28,14 @@ def events():
     return values, np.sort(chance.integers(0, DURATION_NS, COUNT)), attributes
 
 
-@pytest.fixture(scope="module")
-def spread(events):
-    """All of them, a piece at a time."""
+@pytest.fixture(scope="module", params=PIECES, ids="in {} pieces".format)
+def spread(events, request):
+    """All of them, a piece at a time; of large ones the combinations are too many to be numbered."""
     values, times_ns, attributes = events
     groupings = (Grouping(("op",), (("op 0",), ("op 3",)), (COUNT, COUNT), 5), Grouping(("comm", "op"), (), ()))
     fields = {name: Field(codes.names) for name, codes in attributes.items()}
     found, combiner = Spread("block.device", Frame(0, DURATION_NS, 0), COUNT, groupings, fields), Combiner()
-    for rows in np.array_split(np.arange(COUNT), PIECES):
+    for rows in np.array_split(np.arange(COUNT), request.param):
         known = combiner.of({name: codes[rows] for name, codes in attributes.items()})
         found.add(Sample(values[rows], times_ns[rows], known, lambda _: {}))
     return found
@@ -51,6 +51,8 @@ def by_hand(values, codes, chosen, size):
 
 def test_there_are_more_combinations_than_a_table_holds(events):
     codes = np.array([codes.codes for codes in events[2].values()])
+    many, few = (len(np.unique(codes[:, : COUNT // pieces], axis=1).T) for pieces in PIECES[::-1])
+    assert few < FULL // 2 < many
     assert len(np.unique(codes, axis=1).T) > 2 * FULL
 
 
