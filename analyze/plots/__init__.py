@@ -1,0 +1,6 @@
+"""Pictures of a recording, by matplotlib: `plot` draws one and `save` writes it to a file."""
+
+from tracekit.analyze.plots.kinds import KINDS, Kind, check, plot, save
+from tracekit.analyze.plots.source import NothingToShowError
+
+__all__ = ["KINDS", "Kind", "NothingToShowError", "check", "plot", "save"]
