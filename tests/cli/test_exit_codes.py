@@ -9,7 +9,7 @@ from damage import DAMAGES, Damage, small_trace
 
 from tracekit.cli.main import main
 
-COMMANDS = ("info", "report")
+COMMANDS = ("info", "report", "plot rates", "plot latency")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -18,7 +18,7 @@ def test_unreadable_trace(command: str, damage: Damage, tmp_path: Path, capsys: 
     path = tmp_path / "trace.parquet"
     damage.make(path)
 
-    code = main([command, str(path)])
+    code = main([*command.split(), str(path)])
 
     out, err = capsys.readouterr()
     assert (code, out) == (damage.exit_code, "")
@@ -36,7 +36,7 @@ def test_trace_that_may_not_be_read(
     # The tests often run as root, who may read everything.
     monkeypatch.setattr(Path, "open", _refuse)
 
-    code = main([command, str(path)])
+    code = main([*command.split(), str(path)])
 
     assert code == 2
     advice = "use sudo, or have its owner give it to you"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tracekit.cli.options import selection_of, selection_options
 from tracekit.errors import UsageError
-from tracekit.units import parse_duration
 
 if TYPE_CHECKING:
     from tracekit.analyze import Report, Selection
@@ -25,10 +25,7 @@ DEFAULT_TOP, DEFAULT_EVENTS = 5, 1000
 @click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
-@click.option("--from", "start", metavar="TIME", help="Look at what happens from this time on: 90s, 10m into TRACE.")
-@click.option("--to", "end", metavar="TIME", help="Look at what happens before this time.")
-@click.option("--comm", metavar="COMMAND", help="Look at this command only: its processes, opens, and I/O.")
-@click.option("--disk", metavar="DISK", help="Of I/O, look at this disk only.")
+@selection_options
 @click.option(
     "--top",
     metavar="N",
@@ -53,11 +50,11 @@ def report(  # noqa: PLR0913 - an argument for each option
     TRACE is trace.parquet unless you name another. Times count from the start of the recording.
     """
     # Imported when needed: `tracekit --help` does not wait for numpy.
-    from tracekit.analyze import Selection, analyze
+    from tracekit.analyze import analyze
     from tracekit.trace import open_trace
 
     opened = open_trace(trace)
-    selection = Selection(_offset(start), _offset(end), comm, disk)
+    selection = selection_of(start, end, comm, disk)
     result = analyze(opened, selection, processes=True)
     if finding is not None:
         _print_events(opened, selection, result, finding, top or DEFAULT_EVENTS)
@@ -73,11 +70,6 @@ def report(  # noqa: PLR0913 - an argument for each option
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         click.echo(to_text(result, width=width, color=terminal and not plain, top=top or DEFAULT_TOP))
     return INCOMPLETE if strict and not result.quality.whole else 0
-
-
-def _offset(text: str | None) -> int | None:
-    """Nanoseconds into the recording; `0` is its start."""
-    return None if text is None else 0 if text.strip() == "0" else parse_duration(text)
 
 
 def _print_events(trace: "Trace", selection: "Selection", result: "Report", number: int, most: int) -> None:

@@ -1,0 +1,119 @@
+"""`tracekit plot`: what is written where, and what is refused with one line."""
+
+from pathlib import Path
+
+import pytest
+from damage import small_trace
+from scenarios import demonstration
+
+from tracekit.analyze.plots import KINDS
+from tracekit.cli.main import main
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demonstration(seed=2).write(tmp_path_factory.mktemp("plot") / "nightly.parquet")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_written(kind: str, recorded: Path, here: Path, capsys: Output) -> None:
+    assert main(["plot", kind, str(recorded)]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"tracekit: wrote nightly-{kind}.png (")
+    assert [path.name for path in here.iterdir()] == [f"nightly-{kind}.png"]
+    assert Path(f"nightly-{kind}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_ending_says_what_is_written(recorded: Path) -> None:
+    assert main(["plot", "rates", str(recorded), "-o", "x.SVG"]) == 0
+    assert b"<svg" in Path("x.SVG").read_bytes()
+
+
+def test_the_usual_trace_is_in_this_folder(here: Path) -> None:
+    small_trace(here / "trace.parquet")
+    assert main(["plot", "rates"]) == 0
+    assert Path("trace-rates.png").exists()
+
+
+def test_nothing_is_overwritten_without_force(recorded: Path, capsys: Output) -> None:
+    Path("x.png").write_text("mine")
+    arguments = ["plot", "rates", str(recorded), "-o", "x.png"]
+    assert main(arguments) == 2
+    assert "x.png exists already" in capsys.readouterr().err
+    assert Path("x.png").read_text() == "mine"
+    assert main([*arguments, "--force"]) == 0
+    assert Path("x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["latency", "--metric", "block.total", "--group", "disk=sda,op=read"],
+        ["latency", "--metric", "process.lifetime", "--from", "1s", "--to", "9s"],
+        ["heatmap", "--metric", "block.device", "--group", "disk=sda,op=read"],
+        ["heatmap", "--metric", "open", "--comm", "file-worker"],
+        ["subsecond", "--event", "open"],
+        ["rates", "--event", "exec", "--event", "exit", "--event", "block_complete"],
+        ["rates", "--disk", "sda", "--event", "block_issue"],
+        ["timeline", "--pattern", "1"],
+        ["io", "--disk", "sdb"],
+    ],
+    ids=" ".join,
+)
+def test_options(options: list[str], recorded: Path) -> None:
+    kind, *rest = options
+    assert main(["plot", kind, str(recorded), *rest]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["histogram"], "there are latency, heatmap, subsecond, rates, timeline, io"),
+        (["latncy"], "did you mean 'latency'?"),
+        (["rates", "--metric", "open"], "rates takes no metric: that is for latency and heatmap"),
+        (["subsecond", "--event", "open", "--event", "exec"], "subsecond takes no events: that is for rates"),
+        (["rates", "--event", "opne"], "did you mean 'open'?"),
+        (["latency", "--metric", "block.devic"], "did you mean 'block.device'?"),
+        (["latency", "--group", "sda"], "'sda' is no group: give fields and values"),
+        (["latency", "--group", "comm=nobody", "--metric", "open"], "no group comm=nobody in the report"),
+        (["heatmap", "--group", "disk=sdz"], "no latencies of block.device sdz"),
+        (["rates", "--comm", "nobody"], "nothing to draw: no exec or block_issue or open events"),
+        (["timeline", "--comm", "nobody"], "nothing to draw: no process starts"),
+        (["timeline", "--pattern", "7"], "there is no rhythm 7"),
+        (["io", "--disk", "sdz"], "nothing to draw: no block I/O"),
+        (["io", "--from", "1h"], "behind the end of the recording"),
+        (["io", "-o", "x.pdf"], "must end in .png or .svg"),
+        (["io", "-o", "missing/x.png"], "does not exist"),
+        (["io", "--from", "soon"], "'soon' is not a duration"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_makes_no_sense_is_one_line(
+    options: list[str], words: str, recorded: Path, here: Path, capsys: Output
+) -> None:
+    kind, *rest = options
+    assert main(["plot", kind, str(recorded), *rest]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("tracekit: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert not list(here.iterdir())
+
+
+def test_help_names_every_kind_with_examples(capsys: Output) -> None:
+    assert main(["plot", "--help"]) == 0
+    out = capsys.readouterr().out
+    for name, kind in KINDS.items():
+        assert f"  {name} " in out
+        assert kind.help.split(",")[0] in " ".join(out.split())
+    assert "tracekit plot timeline --pattern 2" in out
