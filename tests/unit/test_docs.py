@@ -2,12 +2,15 @@
 
 import dataclasses
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 from recording import TRACEKIT
 
+from tracekit.analyze.plots import KINDS
+from tracekit.cli.main import main
 from tracekit.metadata import Counters, Disk, Metadata
 from tracekit.schema import ALL_EVENTS, SCHEMA
 
@@ -32,9 +35,33 @@ def test_the_readme_shows_the_report_as_it_is() -> None:
     assert len(parts) == 3
 
 
-def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/pictures.md"])
+def test_the_python_of_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "sample_traces").symlink_to(ROOT / "sample_traces")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
         exec(block, {})
+
+
+def test_the_page_of_pictures_has_every_kind_with_an_example_that_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sample_traces").symlink_to(ROOT / "sample_traces")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "pictures.md").read_text()
+    parts = {part.split("`")[0]: part for part in page.split("\n## `")[1:]}
+    assert list(parts) == list(KINDS)
+    for kind, part in parts.items():
+        example = re.findall(r"\n    tracekit (plot .* sample_traces/.*)", part)[0]
+        assert main([*shlex.split(example), "-o", f"{kind}.png"]) == 0
+    assert len(list(tmp_path.glob("*.png"))) == len(KINDS)
+
+
+def test_pictures_that_pages_show_are_there_and_small() -> None:
+    for name in ("README.md", "docs/pictures.md"):
+        page = ROOT / name
+        shown = re.findall(r"!\[.+?\]\((.+?)\)", page.read_text())
+        assert shown
+        assert all((page.parent / picture).stat().st_size < 150_000 for picture in shown)
