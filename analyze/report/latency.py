@@ -113,9 +113,8 @@ def _mode_lines(modes: Sequence[Mode]) -> list[str]:
     if len(modes) == 1:
         return [f"one mode: {_range(modes[0])}, most often {format_ns(modes[0].peak_ns)}"]
     major = sum(not mode.minor for mode in modes)
-    lines = [
-        f"{major} mode{'s' if major > 1 else ''}{f' and {len(modes) - major} minor' if major < len(modes) else ''}:"
-    ]
+    minor = f" and {len(modes) - major} minor" if major < len(modes) else ""
+    lines = [f"{major} mode{'s' if major > 1 else ''}{minor}, where dense, and the share from valley to valley:"]
     for mode in modes:
         kind = " (minor)" if mode.minor else ""
         lines.append(f"  {_range(mode)}: {format_share(mode.share)}{kind}")

@@ -116,7 +116,7 @@ def _findings(report: Report) -> list[Any]:
         why = (
             "no events were recorded"
             if not sum(count for event, count in report.trace.events.items() if event not in ("process", "lost"))
-            else "no rhythm, outlier, second mode or frequent failure was found"
+            else "no rhythm, no frequent failure, and no outlier or second mode that takes long was found"
         )
         if report.quality.lost:
             why += f" in what is left, and {format_count(report.quality.lost)} events are missing"
