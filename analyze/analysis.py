@@ -8,6 +8,7 @@ from tracekit.analyze.beside import beside
 from tracekit.analyze.columns import NULL
 from tracekit.analyze.families import BlockTold, OpenTold, ProcessTold, tell_blocks, tell_opens, tell_processes
 from tracekit.analyze.findings import findings
+from tracekit.analyze.heap import keep_freed_memory
 from tracekit.analyze.patterns import without_echoes
 from tracekit.analyze.quality import quality
 from tracekit.analyze.results import LostWindow, Pattern, Report, TraceFacts, Workload
@@ -42,10 +43,16 @@ def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = False
     if not processes or trace.rows < _LARGE:
         told = tell_processes(trace, selection), tell_blocks(trace, selection), tell_opens(trace, selection)
     else:
-        with beside(tell_blocks, trace, selection) as blocks:
+        keep_freed_memory()
+        with beside(_tell_blocks, trace, selection) as blocks:
             lives, opens = tell_processes(trace, selection), tell_opens(trace, selection)
             told = lives, blocks(), opens
     return _Analysis(trace, selection, *told).report()
+
+
+def _tell_blocks(trace: Trace, selection: Selection) -> BlockTold:
+    keep_freed_memory()
+    return tell_blocks(trace, selection)
 
 
 @dataclass(frozen=True)
