@@ -29,10 +29,24 @@ def to_text(report: Report, width: int = 80, color: bool = False, top: int = TOP
         color: with the escape sequences of a terminal.
         top: how long a list may be before the rest is only counted.
     """
+    width = max(width, 60)
+    sections = (
+        _head(report),
+        _quality(report.quality, report, top),
+        _findings(report),
+        latency_sections(report, width, top),
+        pattern_sections(report),
+        _workload(report, width, top),
+    )
+    return printed([line for section in sections for line in section], width, color)
+
+
+def printed(lines: Sequence[Any], width: int = 80, color: bool = False) -> str:
+    """What rich prints of some lines, tables and the like."""
     out = io.StringIO()
     console = Console(
         file=out,
-        width=max(width, 60),
+        width=width,
         force_terminal=color,
         color_system="standard" if color else None,
         highlight=False,
@@ -40,17 +54,8 @@ def to_text(report: Report, width: int = 80, color: bool = False, top: int = TOP
         emoji=False,
         soft_wrap=False,
     )
-    width = max(width, 60)
-    for section in (
-        _head(report),
-        _quality(report.quality, report, top),
-        _findings(report),
-        latency_sections(report, width, top),
-        _patterns(report),
-        _workload(report, width, top),
-    ):
-        for line in section:
-            console.print(line)
+    for line in lines:
+        console.print(line)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
@@ -135,7 +140,8 @@ def _findings(report: Report) -> list[Any]:
 # --- patterns --------------------------------------------------------------------------------------------------
 
 
-def _patterns(report: Report) -> list[Any]:
+def pattern_sections(report: Report) -> list[Any]:
+    """All rhythms, the most telling first."""
     if not report.patterns:
         return []
     lines = _heading("RHYTHMS")
