@@ -80,7 +80,11 @@ class Selection:
 
     def batches(self, trace: Trace, family: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of a family within the stretch of time, a piece at a time."""
+        return self.rows(trace, EVENTS[family], columns)
+
+    def rows(self, trace: Trace, events: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of some events within the stretch of time, a piece at a time."""
         start_ns, end_ns = (
             None if offset is None else trace.start_ns + offset for offset in (self.start_ns, self.end_ns)
         )
-        return trace.batches(*EVENTS[family], columns=columns, start_ns=start_ns, end_ns=end_ns)
+        return trace.batches(*events, columns=columns, start_ns=start_ns, end_ns=end_ns)

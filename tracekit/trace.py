@@ -164,19 +164,8 @@ class Trace:
         start_ns: int | None = None,
         end_ns: int | None = None,
     ) -> "pd.DataFrame":
-        """The same as `table`, as a pandas frame; integers that can be null stay integers (`Int64` and its like)."""
-        import pandas as pd
-
-        kinds = {
-            pa.int64(): pd.Int64Dtype(),
-            pa.int32(): pd.Int32Dtype(),
-            pa.uint8(): pd.UInt8Dtype(),
-            pa.uint16(): pd.UInt16Dtype(),
-            pa.uint32(): pd.UInt32Dtype(),
-            pa.uint64(): pd.UInt64Dtype(),
-        }
-        table = self.table(*events, columns=columns, start_ns=start_ns, end_ns=end_ns)
-        return cast("pd.DataFrame", table.to_pandas(types_mapper=kinds.get))
+        """The same as `table`, as a pandas frame; see `to_pandas`."""
+        return to_pandas(self.table(*events, columns=columns, start_ns=start_ns, end_ns=end_ns))
 
     def _may_hold(self, group: int, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> bool:
         times, names = self._statistics(group, "ts_ns"), self._statistics(group, "event")
@@ -199,6 +188,21 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"<Trace {self.path}: {self._file.metadata.num_rows:,} events>"
+
+
+def to_pandas(table: pa.Table) -> "pd.DataFrame":
+    """An Arrow table as a pandas frame; integers that can be null stay integers (`Int64` and its like)."""
+    import pandas as pd
+
+    kinds = {
+        pa.int64(): pd.Int64Dtype(),
+        pa.int32(): pd.Int32Dtype(),
+        pa.uint8(): pd.UInt8Dtype(),
+        pa.uint16(): pd.UInt16Dtype(),
+        pa.uint32(): pd.UInt32Dtype(),
+        pa.uint64(): pd.UInt64Dtype(),
+    }
+    return cast("pd.DataFrame", table.to_pandas(types_mapper=kinds.get))
 
 
 def _open_parquet(path: Path) -> tuple[pa.OSFile, pq.ParquetFile]:

@@ -171,7 +171,9 @@ def test_flipped_bytes_are_found_or_harmless(data: st.DataObject) -> None:
 
 
 def test_the_package_exports_what_it_says() -> None:
-    assert tracekit.open_trace is open_trace
-    assert tracekit.Trace is Trace
+    assert {name: getattr(tracekit, name).__name__ for name in tracekit.__all__ if name != "__version__"} == {
+        name: name for name in ("Part", "Recording", "Trace", "open_trace")
+    }
+    assert issubclass(tracekit.Recording, Trace)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = tracekit.nonsense
