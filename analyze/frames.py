@@ -40,9 +40,7 @@ EVENT_TABLES: dict[str, tuple[str, ...]] = {
 TABLES = (REQUESTS, *EVENT_TABLES)
 
 _STRING = pa.dictionary(pa.int64(), pa.string())
-_TIME = Column(
-    "time", pa.timestamp("ns", "UTC"), FAMILIES, "wall-clock time of ts_ns; null without clock anchors", "UTC"
-)
+_TIME = Column("time", pa.timestamp("ns", "UTC"), FAMILIES, "wall clock; null where the trace has no anchors", "UTC")
 #: One row is one request; null is unknown, or not to be trusted: events were lost meanwhile, or the pair is in doubt.
 _REQUEST_COLUMNS = (
     _TIME,

@@ -145,7 +145,11 @@ class Looks(Events["pd.DataFrame"]):
     """Tables as pandas frames, results and pictures, of a recording or a part of it."""
 
     def _given(self, table: pa.Table) -> "pd.DataFrame":
-        return to_pandas(table)
+        frame = to_pandas(table)
+        # Names that only other events have would be counted, too: as seen, never.
+        for name in frame.select_dtypes("category"):
+            frame[name] = frame[name].cat.remove_unused_categories()
+        return frame
 
     @property
     def arrow(self) -> ArrowEvents:

@@ -52,7 +52,7 @@ class Column:
 
 
 COLUMNS = (
-    Column("ts_ns", pa.int64(), FAMILIES, "CLOCK_BOOTTIME in nanoseconds; of an open: its entry", "ns"),
+    Column("ts_ns", pa.int64(), FAMILIES, "CLOCK_BOOTTIME; of an open: its entry", "ns"),
     Column("event", _STRING, FAMILIES, "what happened"),
     Column("cpu", pa.uint16(), FAMILIES[:3], "CPU the probe ran on; null on `process`"),
     Column("pid", pa.int32(), FAMILIES[:3], "thread-group id, in the host's pid namespace"),

@@ -48,6 +48,7 @@ def printed(lines: Sequence[Any], width: int = 80, color: bool = False) -> str:
         file=out,
         width=width,
         force_terminal=color,
+        force_jupyter=False,  # in a notebook rich would show the lines there, and return none
         color_system="standard" if color else None,
         highlight=False,
         markup=False,

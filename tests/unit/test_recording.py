@@ -82,6 +82,11 @@ def test_the_rows_are_those_of_the_trace(service: Recording) -> None:
         assert mine.drop_columns("time").to_pylist() == raw.select(mine.column_names[1:]).to_pylist()
 
 
+def test_names_are_categories_without_those_of_other_events(service: Recording) -> None:
+    assert service.execs()["comm"].value_counts().min() > 0
+    assert service["1s":"2s"].block()["comm"].value_counts().min() > 0
+
+
 def test_time_is_the_wall_clock_of_the_anchors(tmp_path: Path) -> None:
     anchors = (Anchor(START_NS, 10**18), Anchor(START_NS + 2 * SECOND_NS, 10**18 + 3 * SECOND_NS))
     opens = small(tmp_path, Clock(anchors=anchors)).opens()
