@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from recording import TRACEKIT
 
+from tracekit.analyze.frames import EVENT_TABLES, TABLES, columns_of, type_name
 from tracekit.analyze.plots import KINDS
 from tracekit.cli.main import main
 from tracekit.metadata import Counters, Disk, Metadata
-from tracekit.schema import ALL_EVENTS, SCHEMA
+from tracekit.schema import ALL_EVENTS, SCHEMA, Column
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,14 +36,40 @@ def test_the_readme_shows_the_report_as_it_is() -> None:
     assert len(parts) == 3
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/pictures.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/pictures.md", "docs/python.md"])
 def test_the_python_of_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "sample_traces").symlink_to(ROOT / "sample_traces")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
+    names: dict[str, object] = {}
     for block in blocks:
-        exec(block, {})
+        exec(block, names)
+
+
+def test_the_page_of_python_has_every_table_and_column_as_it_is() -> None:
+    page = (ROOT / "docs" / "python.md").read_text()
+    rows = page.split("\n## Columns of raw events\n")[1].split("\n## Columns of `block()`\n")
+    raw, requests = ([line for line in part.splitlines() if line.startswith("| `")] for part in rows)
+    columns = {column.name: column for table in EVENT_TABLES for column in columns_of(table)}
+    order = ["time", *SCHEMA.names]
+    assert raw == [_row(columns[name], f" {_tables_with(name)} |") for name in order]
+    assert requests == [_row(column) for column in columns_of("block")]
+    assert all(f"`{table}()`" in page for table in TABLES)
+
+
+def _row(column: Column, tables: str = "") -> str:
+    meaning = column.meaning.replace("|", "\\|")
+    return f"| `{column.name}` | {type_name(column.type)} | {column.unit} |{tables} {meaning} |"
+
+
+def _tables_with(name: str) -> str:
+    """The tables that have a column; those that lack it where these are fewer."""
+    having = {table: any(column.name == name for column in columns_of(table)) for table in EVENT_TABLES}
+    lacking = [f"`{table}`" for table, has in having.items() if not has]
+    if len(lacking) <= 2:
+        return f"all but {', '.join(lacking)}" if lacking else "all"
+    return ", ".join(f"`{table}`" for table, has in having.items() if has)
 
 
 def test_the_page_of_pictures_has_every_kind_with_an_example_that_runs(
