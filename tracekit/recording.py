@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tracekit.errors import UsageError
 from tracekit.trace import Trace, to_pandas
-from tracekit.units import SECOND_NS, parse_duration
+from tracekit.units import MAX_DURATION_NS, SECOND_NS, parse_duration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,7 +173,7 @@ class Looks(Events["pd.DataFrame"]):
             disk: of I/O, only that of this disk.
 
         Raises:
-            UsageError: there is no such stretch of time.
+            UsageError: there is no such stretch of time; times do not count from the end.
         """
         given = {"start_ns": _offset_ns(start), "end_ns": _offset_ns(end), "comm": comm, "disk": disk}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -284,6 +284,10 @@ class Recording(Trace, Looks):
 
 def _offset_ns(when: Moment | None) -> int | None:
     """Nanoseconds from the start of the recording."""
-    if when is None or not isinstance(when, str):
-        return None if when is None else round(when * SECOND_NS)
-    return 0 if when.strip() in ("0", "0s") else parse_duration(when)
+    if when is None:
+        return None
+    if isinstance(when, str):
+        return 0 if when.strip() in ("0", "0s") else parse_duration(when)
+    if not 0 <= when * SECOND_NS <= MAX_DURATION_NS:
+        raise UsageError(f"{when} is no time in a recording: seconds count from its start, up to a year")
+    return round(when * SECOND_NS)

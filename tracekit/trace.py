@@ -59,7 +59,7 @@ class Trace:
         self._check_columns()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_trace, (self.path.resolve(),)
+        return type(self), (self.path.resolve(),)
 
     @property
     def rows(self) -> int:

@@ -1,5 +1,6 @@
 """Tables of a recording: their columns, times and parts, and block I/O as the report pairs it."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -120,12 +121,21 @@ def test_what_cannot_be_asked_for(disk: Recording, tmp_path: Path) -> None:
         disk[1:2:3]
     with pytest.raises(UsageError, match="behind the end"):
         disk.part("2h")
+    for never in (-1, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="count from its start"):
+            disk[never:]
     with pytest.raises(UsageError, match="not a duration"):
         disk["soon":]
     with pytest.raises(UsageError, match=r"who submitted.*block\(\)"):
         disk.part(comm="reader").block_events()
     with pytest.raises(UsageError, match="no table 'exec'"):
         columns_of("exec")
+
+
+def test_a_copy_in_another_process_is_the_same(service: Recording) -> None:
+    copy = pickle.loads(pickle.dumps(service))
+    assert type(copy) is Recording
+    assert copy.execs(["ts_ns"]).equals(service.execs(["ts_ns"]))
 
 
 def test_a_trace_without_events_has_empty_tables(tmp_path: Path) -> None:
