@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -77,19 +78,20 @@ class Picture:
         return f"<Picture {self.kind}>"
 
 
-class Shown:
+class Shown(ABC):
     """What shows itself; a subclass has its words and tables."""
 
     # Instance attributes beside the fields of a frozen result: they are not what it is, only how it is shown.
     _origin_ns = 0
     _draw: Callable[[], Iterable[Picture]] = staticmethod(tuple)
 
+    @abstractmethod
     def _text(self) -> str:
-        raise NotImplementedError
+        """As the terminal has it."""
 
+    @abstractmethod
     def _tables(self) -> Iterable[str]:
         """Elements of HTML."""
-        raise NotImplementedError
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
