@@ -26,16 +26,6 @@ SAMPLES = Path(__file__).parents[2] / "sample_traces"
 SECOND_NS = 10**9
 
 
-@pytest.fixture(scope="module")
-def disk() -> Recording:
-    return tracekit.open_trace(SAMPLES / "disk-two-modes.parquet")
-
-
-@pytest.fixture(scope="module")
-def service() -> Recording:
-    return tracekit.open_trace(SAMPLES / "service-restart.parquet")
-
-
 def small(tmp_path: Path, clock: Clock | None = None) -> Recording:
     builder = TraceBuilder()
     for at_ns, comm, path in ((1, "a", "/x"), (2 * SECOND_NS, "b", "/y"), (3 * SECOND_NS, "a", "/z")):

@@ -21,16 +21,6 @@ SAMPLES = Path(__file__).parents[2] / "sample_traces"
 PNG = b"\x89PNG"
 
 
-@pytest.fixture(scope="module")
-def disk() -> Recording:
-    return tracekit.open_trace(SAMPLES / "disk-two-modes.parquet")
-
-
-@pytest.fixture(scope="module")
-def service() -> Recording:
-    return tracekit.open_trace(SAMPLES / "service-restart.parquet")
-
-
 def test_printed_it_is_the_text_of_the_terminal(service: Recording) -> None:
     whole = to_text(analyze(service))
     assert str(service.report()) == repr(service.report()) == whole
