@@ -67,7 +67,8 @@ for (const table of document.querySelectorAll("table")) {
     cell.append(button);
     button.addEventListener("click", () => {
       const numeric = cell.classList.contains("n");
-      const down = cell.ariaSort ? cell.ariaSort === "ascending" : numeric;
+      const before = cell.getAttribute("aria-sort");
+      const down = before ? before === "ascending" : numeric;
       table.querySelectorAll("th").forEach((one) => one.removeAttribute("aria-sort"));
       cell.setAttribute("aria-sort", down ? "descending" : "ascending");
       sort(table, column, numeric, down);

@@ -99,8 +99,8 @@ def rhythms(canvas: Canvas) -> list[Picture]:
     events = list(dict.fromkeys(pattern.event for pattern in patterns))[:_MOST]
     starts = [pattern for pattern in patterns if pattern.event == "exec"]
     bursts = [(place, pattern) for place, pattern in enumerate(starts, 1) if pattern.burst_size > 1][:_MOST]
-    within = [_within_second(canvas, event) for event in events] or [_within_second(canvas, None)]
-    drawn = [*within, *(_burst(canvas, *one) for one in bursts)]
+    within = [_within_second(canvas, event) for event in events]
+    drawn = [*(within if any(within) else [_within_second(canvas, None)]), *(_burst(canvas, *one) for one in bursts)]
     return [picture for picture in drawn if picture is not None]
 
 
@@ -139,7 +139,8 @@ def _bars(picture: LatencyHistogram, x: Axis, y: Axis) -> Html:
         )
         class_ = "out" if out and edges[at + 1] > out.threshold_ns else "mode" if inside else "between"
         top = min(y.at(count), y.start - 2)
-        bars.append(area((left[at], left[at + 1]), (top, y.start), class_))
+        # A little wider, so that no line is left between neighbours.
+        bars.append(area((left[at], left[at + 1] + 0.6), (top, y.start), class_))
         if class_ == "out":
             middle = (left[at] + left[at + 1]) / 2
             bars.append(tag("path", d=f"M{middle - 5:.1f} {top - 12:.1f}h10l-5 9z", class_="out"))
