@@ -27,8 +27,8 @@ from tracekit.units import SECOND_NS, format_count, format_ns, format_share
 MOST_BYTES = 2_000_000
 #: For what says that something was left out.
 _RESERVE = 100_000
-#: Findings, and raw events of each, that a page shows.
-_FINDINGS, _EVENTS = 100, 50
+#: What a page shows: findings, raw events of each, and rhythms.
+_FINDINGS, _EVENTS, _PATTERNS = 100, 50, 100
 _TOP, _NAME, _CELL = 1000, 120, 240
 #: Longer tables scroll.
 _LONG = 12
@@ -62,7 +62,8 @@ class _Page:
         rates = [self._picture(one) for one in pictures.event_rates(self._canvas)]
         cards = [self._part(f"finding {one.rank}", self._card(one)) for one in self._report.findings[:_FINDINGS]]
         latencies = self._latencies(histograms, over_time)
-        patterns = [self._part("a rhythm", self._pattern(one)) for one in self._report.patterns]
+        patterns = [self._part("a rhythm", self._pattern(one)) for one in self._report.patterns[:_PATTERNS]]
+        patterns += _more(len(self._report.patterns) - len(patterns))
         tables = [self._part(one.titles[0], _listing(one)) for one in words.workload(self._report, _NAME, self._top)]
         about = self._part("about this trace", self._about())
         findings = [joined(card, self._raw(one)) for card, one in zip(cards, self._report.findings, strict=False)]
@@ -99,9 +100,7 @@ class _Page:
         if not cards:
             yield tag("p", words.nothing(self._report), class_="nothing")
         yield from (tag("article", card, class_="card", id=f"finding-{rank}") for rank, card in enumerate(cards, 1))
-        rest = len(self._report.findings) - len(cards)
-        if rest:
-            yield tag("p", f"and {rest:,} more: tracekit report prints them", class_="left-out")
+        yield from _more(len(self._report.findings) - len(cards))
 
     def _card(self, finding: Finding) -> Html:
         evidence = map(_evidence, finding.evidence.items())
@@ -284,6 +283,10 @@ def _listing(listing: words.Listing) -> Html:
         return Html("")
     rest = tag("p", f"and {listing.rest:,} more", class_="rest") if listing.rest else Html("")
     return joined(_table(listing.titles, listing.rows), rest, _warning(listing.below))
+
+
+def _more(count: int) -> list[Html]:
+    return [tag("p", f"and {count:,} more: tracekit report prints them", class_="left-out")] if count > 0 else []
 
 
 def _folded(title: str, *parts: str) -> Html:
