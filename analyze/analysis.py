@@ -1,11 +1,14 @@
 """From a trace to a report: what each family of events tells, together."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from tracekit.analyze.beside import beside
+from tracekit.analyze.columns import NULL
 from tracekit.analyze.families import BlockTold, OpenTold, ProcessTold, tell_blocks, tell_opens, tell_processes
 from tracekit.analyze.findings import findings
+from tracekit.analyze.heap import keep_freed_memory
 from tracekit.analyze.patterns import without_echoes
 from tracekit.analyze.quality import quality
 from tracekit.analyze.results import LostWindow, Pattern, Report, TraceFacts, Workload
@@ -40,10 +43,16 @@ def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = False
     if not processes or trace.rows < _LARGE:
         told = tell_processes(trace, selection), tell_blocks(trace, selection), tell_opens(trace, selection)
     else:
-        with beside(tell_blocks, trace, selection) as blocks:
+        keep_freed_memory()
+        with beside(_tell_blocks, trace, selection) as blocks:
             lives, opens = tell_processes(trace, selection), tell_opens(trace, selection)
             told = lives, blocks(), opens
     return _Analysis(trace, selection, *told).report()
+
+
+def _tell_blocks(trace: Trace, selection: Selection) -> BlockTold:
+    keep_freed_memory()
+    return tell_blocks(trace, selection)
 
 
 @dataclass(frozen=True)
@@ -69,12 +78,23 @@ class _Analysis:
         told = quality(self.trace.metadata, lost, blocks.doubts, blocks.unpaired, lives.untrusted, anything)
         return Report(
             trace=self._facts(lost, end_ns - start_ns),
-            quality=replace(told, notes=(*self.selection.notes(), *told.notes)),
+            quality=replace(told, notes=(*self.selection.notes(), *self._of_nothing(), *told.notes)),
             latency=latency,
             patterns=patterns,
             workload=self._workload(missing),
             findings=findings(latency, patterns, lives, self.opens.failing, blocks.doubts.failed, self.trace.start_ns),
         )
+
+    def _of_nothing(self) -> Iterator[str]:
+        """What is said of a command or disk that was asked for and did nothing."""
+        lives, (blocks, opens) = self.processes.lives, (one.uses.lists["by_comm"] for one in (self.blocks, self.opens))
+        ran = ((lives.start_ns != NULL) | (lives.lifetime_ns != NULL)).any()
+        for column, name, found in (
+            ("comm", self.selection.comm, blocks or opens or ran),
+            ("disk", self.selection.disk, self.blocks.doubts.total),
+        ):
+            if name is not None and not found:
+                yield self.selection.of_nothing(self.trace, column, name)
 
     def _facts(self, lost: tuple[LostWindow, ...], duration_ns: int) -> TraceFacts:
         metadata = self.trace.metadata

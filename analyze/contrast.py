@@ -93,6 +93,8 @@ _FROM_SIZE = ("any", "above none", "above 4 KiB", "above 32 KiB", "above 128 KiB
 _DEPTH_EDGES = (2, 4, 8, 16, 32)
 _DEPTH_NAMES = ("1", "2-3", "4-7", "8-15", "16-31", "32 or more")
 _FROM_DEPTH = ("1 or more", "2 or more", "4 or more", "8 or more", "16 or more", "32 or more")
+#: Values that stand for several classes.
+RANGES = frozenset((*_FROM_SIZE, *_FROM_DEPTH))
 
 
 def size_class(size: Ints) -> Classes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracekit.analyze.columns import NULL, UNKNOWN, busiest
+from tracekit.analyze.contrast import RANGES
 from tracekit.analyze.evidence import where_of_lives, where_of_pattern
 from tracekit.analyze.failing import FailingOpens
 from tracekit.analyze.patterns import parent_name
@@ -183,11 +184,11 @@ def _modes(one: Latency) -> Iterator[_Found]:
 
 
 def _told_apart(modes: list[Mode]) -> str:
-    """The attribute of which each mode has a value of its own, such as one disk each."""
+    """The attribute of which each mode has a value of its own, such as one disk each; ranges may overlap."""
     values = [{reason.field: reason.value for reason in mode.sets_apart} for mode in modes]
     for reason in modes[0].sets_apart:
         mine = [found.get(reason.field) for found in values]
-        if None not in mine and len(set(mine)) == len(mine):
+        if None not in mine and len(set(mine)) == len(mine) and RANGES.isdisjoint(mine):
             return f", one for each {reason.field.replace('_', ' ')}: {', '.join(str(value) for value in mine)}"
     return ""
 

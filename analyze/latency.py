@@ -186,9 +186,9 @@ class _Summary:
         if details is None or names[-1:] != (OTHERS,):
             return shares
         rare = [one for one in details[outside][codes == len(names) - 1].tolist() if one is not None]
-        best, count = max(sorted(Counter(rare).items()), key=lambda item: item[1], default=("", 0))
-        if count * 2 < len(codes):
+        if not rare:
             return shares
+        best, count = max(sorted(Counter(rare).items()), key=lambda item: item[1])
         # How often it occurs in other groups is not known apart: the rest has it so often at most.
         other = min(max(self.occurrences(name, best) - count, 0), int(shares.outside[-1]))
         within, without = np.append(shares.inside, count), np.append(shares.outside, other)

@@ -1,14 +1,19 @@
 """What part of a trace is looked at."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracekit.errors import UsageError
 from tracekit.schema import EVENTS
 from tracekit.trace import Trace
 from tracekit.units import format_ns
+
+#: So many names are told to choose from.
+_TOLD = 8
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,23 @@ class Selection:
         parts += [f"the command {self.comm}"] if self.comm is not None else []
         parts += [f"of I/O the disk {self.disk}"] if self.disk is not None else []
         return [f"this report is of a part of the recording: {', '.join(parts)}"] if parts else []
+
+    def of_nothing(self, trace: Trace, column: str, name: str) -> str:
+        """What to say where nothing was found of a command or disk: that it did nothing in this part of the recording.
+
+        Raises:
+            UsageError: nor did it in any other.
+        """
+        counts: Counter[str] = Counter()
+        for rows in trace.batches(columns=[column]):
+            for entry in pc.value_counts(rows.column(column).drop_null()).to_pylist():
+                counts[entry["values"]] += entry["counts"]
+        what = {"comm": "command", "disk": "disk"}[column]
+        if name in counts:
+            return f"nothing of the {what} {name} was recorded in this part"
+        most = ", ".join(name for name, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:_TOLD])
+        others = f"; it has {most}{' and others' if len(counts) > _TOLD else ''}" if most else ""
+        raise UsageError(f"--{column} {name}: the recording has nothing of this {what}{others}")
 
     def batches(self, trace: Trace, family: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of a family within the stretch of time, a piece at a time."""

@@ -112,7 +112,8 @@ def lost(count: int) -> str:
 def nothing(report: Report) -> str:
     """What is said where there are no findings."""
     recorded = sum(count for event, count in report.trace.events.items() if event not in ("process", "lost"))
-    why = "no rhythm, outlier, second mode or frequent failure was found" if recorded else "no events were recorded"
+    told = "no rhythm, no frequent failure, and no outlier or second mode that takes long was found"
+    why = told if recorded else "no events were recorded"
     if report.quality.lost:
         why += f" in what is left, and {format_count(report.quality.lost)} events are missing"
     return f"Nothing stands out: {why}."
@@ -162,9 +163,8 @@ def mode_lines(modes: Sequence[Mode]) -> list[str]:
     if len(modes) == 1:
         return [f"one mode: {extent(modes[0])}, most often {format_ns(modes[0].peak_ns)}"]
     major = sum(not mode.minor for mode in modes)
-    lines = [
-        f"{major} mode{'s' if major > 1 else ''}{f' and {len(modes) - major} minor' if major < len(modes) else ''}:"
-    ]
+    minor = f" and {len(modes) - major} minor" if major < len(modes) else ""
+    lines = [f"{major} mode{'s' if major > 1 else ''}{minor}, where dense, and the share from valley to valley:"]
     for mode in modes:
         kind = " (minor)" if mode.minor else ""
         lines.append(f"  {extent(mode)}: {format_share(mode.share)}{kind}")

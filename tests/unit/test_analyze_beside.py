@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -38,6 +39,26 @@ def test_who_stops_waiting_stops_the_other_process():
         assert multiprocessing.active_children()
         raise KeyboardInterrupt
     assert not multiprocessing.active_children()
+
+
+def test_a_process_does_not_outlive_the_one_that_started_it():
+    code = """
+import multiprocessing, time
+from tracekit.analyze.beside import beside
+if __name__ == "__main__":
+    with beside(time.sleep, 3600):
+        print(multiprocessing.active_children()[0].pid, flush=True)
+        time.sleep(3600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        time.sleep(2)  # until it is at work
+        assert Path(f"/proc/{child}").exists()
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists() and "State:\tZ" not in Path(f"/proc/{child}/status").read_text():
+        assert time.monotonic() < deadline, "it still works"
+        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from tracekit import open_trace
 from tracekit.analyze import Selection, analyze, raw_events
 from tracekit.analyze.report.json import to_json
 from tracekit.cli.main import main
+from tracekit.errors import UsageError
 
 MS, US = 1_000_000, 1000
 DISK = {"dev": 8 << 20, "disk": "sda", "op": "read", "bytes": 4096}
@@ -83,6 +84,7 @@ def test_io_in_any_order_is_the_same_however_it_is_divided(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "selection",
     [Selection(start_ns=0), Selection(comm="postgres"), Selection(end_ns=9 * SECOND_NS), Selection(disk="sda")],
+    ids=str,
 )
 def test_processes_that_run_no_program_of_their_own_live_nevertheless(tmp_path, selection):
     builder = TraceBuilder()
@@ -90,6 +92,7 @@ def test_processes_that_run_no_program_of_their_own_live_nevertheless(tmp_path, 
         who = {"pid": 100 + turn, "tid": 100 + turn, "ppid": 50, "comm": "postgres"}
         builder.add("fork", turn * MS, **who)
         builder.add("exit", turn * MS + 40 * MS, start_ns=START_NS + turn * MS, exit_code=0, exit_signal=0, **who)
+    requests(builder, 1)
     assert the(analyze(builder.trace(tmp_path / "t"), selection), "process.lifetime").count == 200
 
 
@@ -189,5 +192,26 @@ def test_completions_of_another_disk_are_not_counted(tmp_path):
 def test_where_nothing_was_selected_it_is_not_said_that_nothing_was_recorded(tmp_path):
     builder = TraceBuilder()
     opens(builder, "app", 20)
-    report = analyze(builder.trace(tmp_path / "t"), Selection(comm="nobody"))
+    report = analyze(builder.trace(tmp_path / "t"), Selection(comm="app", start_ns=9 * SECOND_NS))
     assert not any("no event was recorded" in note for note in report.quality.notes)
+
+
+def test_a_command_or_disk_that_is_not_there_is_wrong_usage_and_those_there_are_told(tmp_path):
+    builder = TraceBuilder()
+    opens(builder, "app", 50)
+    requests(builder, 20)
+    trace = builder.trace(tmp_path / "t")
+    with pytest.raises(UsageError, match=r"^--comm ap: the recording has nothing of this command; it has app$"):
+        analyze(trace, Selection(comm="ap"))
+    with pytest.raises(UsageError, match=r"^--disk sdb: the recording has nothing of this disk; it has sda$"):
+        analyze(trace, Selection(disk="sdb"))
+
+
+def test_a_command_that_did_nothing_for_a_while_is_said_to(tmp_path):
+    builder = TraceBuilder()
+    opens(builder, "app", 50)
+    builder.add("open", 1, pid=1, comm="first", duration_ns=5, path="/f", ret=3)
+    trace = builder.trace(tmp_path / "t")
+    notes = analyze(trace, Selection(comm="first", start_ns=SECOND_NS)).quality.notes
+    assert "nothing of the command first was recorded in this part" in notes
+    assert not any("nothing" in note for note in analyze(trace, Selection(comm="first")).quality.notes)

@@ -76,6 +76,26 @@ def test_asking_twice_counts_once(spread):
     assert all(int(counts.sum()) == COUNT for counts in first.values())
 
 
+def test_what_comes_after_asking_is_counted_too(events):
+    values, times_ns, attributes = events
+    fields = {name: Field(codes.names) for name, codes in attributes.items()}
+    found, combiner = Spread("open", Frame(0, DURATION_NS, 0), 200, (Grouping((), ((),), (200,)),), fields), Combiner()
+    for rows in (np.arange(100), np.arange(100, 200)):
+        known = combiner.of({name: codes[rows] for name, codes in attributes.items()})
+        found.add(Sample(values[rows], times_ns[rows], known, lambda _: {}))
+        assert int(found.shares(0)["comm"].sum()) == rows[-1] + 1
+
+
+def test_no_table_has_more_combinations_than_it_holds(events):
+    combiner, tables = Combiner(), []
+    for rows in np.array_split(np.arange(COUNT), PIECES[0]):
+        known = combiner.of({name: codes[rows] for name, codes in events[2].items()})
+        tables.append(known.table)
+        assert len(known.table) <= FULL
+    assert len(set(map(id, tables))) > 2
+    assert combiner.of(events[2]).table is None
+
+
 def test_what_divides_the_groups_is_counted_with_the_first_grouping_only(spread):
     assert set(spread.shares(0)) == {*SIZES, "time"}
     assert set(spread.shares(1)) == {"path", "sync", "time"}

@@ -6,7 +6,7 @@ import pytest
 from tracekit.analyze.columns import Codes
 from tracekit.analyze.patterns import Train, event_patterns
 from tracekit.analyze.rhythm import Times
-from tracekit.analyze.trains import TrainCollector, conspicuous, thinned
+from tracekit.analyze.trains import COUNTED, TrainCollector, _LongCounts, conspicuous, thinned
 
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
@@ -108,3 +108,13 @@ def test_what_is_closer_than_the_resolution_is_one_element():
 
 def test_nothing_at_all():
     assert TrainCollector("open", 0, HOUR_NS, ("comm", "path")).patterns(NAMES) == ()
+
+
+def test_long_counts_are_of_each_group_and_of_the_others_together():
+    counts, chance = _LongCounts(), np.random.default_rng(2)
+    codes = chance.integers(-1, COUNTED + 20, 5000).astype(np.int32)
+    cell = np.sort(chance.integers(100, 300, 5000))
+    counts.add(codes, cell, np.arange(COUNTED + 20, dtype=np.int32))
+    for code, found in counts.groups():
+        assert (found == np.bincount(cell[codes == code], minlength=len(found))).all()
+    assert (counts.everything() == np.bincount(cell, minlength=len(found))).all()

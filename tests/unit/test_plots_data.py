@@ -75,7 +75,13 @@ def test_time_bins_cover_all_and_take_in_what_lies_beside() -> None:
 @pytest.mark.parametrize("part", PARTS, ids=str)
 def test_heat_maps_have_the_values_of_the_report(path: Path, part: Selection) -> None:
     trace = open_trace(path)
-    for one in analyze(trace, part).latency:
+    try:
+        told = analyze(trace, part).latency
+    except UsageError:  # there is no such command or disk in this one
+        with pytest.raises(NothingToShowError):
+            heatmap.data(trace, part, metric="block.device")
+        return
+    for one in told:
         assert_holds(heatmap.data(trace, part, metric=one.metric, group=one.group).counts, one)
 
 
