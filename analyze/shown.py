@@ -14,8 +14,9 @@ from tracekit.analyze.plots import latency as latency_plot
 from tracekit.analyze.plots import style
 from tracekit.analyze.plots.kinds import KINDS, kind_of, save
 from tracekit.analyze.plots.source import NothingToShowError
-from tracekit.analyze.report.latency import TITLES, latency_sections
+from tracekit.analyze.report.latency import latency_sections
 from tracekit.analyze.report.text import pattern_sections, printed, to_text
+from tracekit.analyze.report.words import TITLES
 from tracekit.analyze.results import Latency, Mode, Outliers, Pattern, Quality, Report, TraceFacts, Workload
 from tracekit.analyze.selection import Selection
 from tracekit.schema import FAMILY_OF

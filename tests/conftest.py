@@ -1,7 +1,8 @@
-"""What all tests share: the mark `kernel`, for tests that record from the running kernel."""
+"""What all tests share: the marks `kernel` and `browser`, for tests that record from the kernel or look at a page."""
 
 import functools
 import os
+import shutil
 import sys
 
 import pytest
@@ -23,12 +24,19 @@ def why_no_recording() -> str | None:
     return None
 
 
+def why_no_browser() -> str | None:
+    """Why this machine cannot look at a page; None if it can."""
+    return None if shutil.which("chromium") else "there is no chromium: install the package of that name"
+
+
+_NEEDS = {"kernel": why_no_recording, "browser": why_no_browser}
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("kernel") is None:
-        return
-    reason = why_no_recording()
-    if reason is None:
-        return
-    if os.environ.get("TRACEKIT_REQUIRE_KERNEL") == "1":
-        pytest.fail(f"this test must run here, but: {reason}", pytrace=False)
-    pytest.skip(reason)
+    for mark, why in _NEEDS.items():
+        reason = why() if item.get_closest_marker(mark) else None
+        if reason is None:
+            continue
+        if os.environ.get("TRACEKIT_REQUIRE_KERNEL") == "1":
+            pytest.fail(f"this test must run here, but: {reason}", pytrace=False)
+        pytest.skip(reason)

@@ -61,14 +61,18 @@ def data(
         TraceError: the file is damaged.
     """
     chosen = metric or usual_metric(trace)
-    family, wanted = family_of(chosen), dict(group or {})
+    wanted = dict(group or {})
     selection.check(trace)
-    latency = _of_report(trace, selection, chosen, wanted)
+    return of(trace, selection, _of_report(trace, selection, chosen, wanted))
+
+
+def of(trace: Trace, selection: Selection, latency: Latency) -> LatencyHistogram:
+    """The histogram of a distribution that a report of the same part of the trace tells."""
     counts = np.zeros(LOG_BINS, dtype=np.int64)
-    for piece in values(trace, selection, chosen, wanted):
+    for piece in values(trace, selection, latency.metric, latency.group):
         counts += np.bincount(log_bin(piece.value_ns), minlength=LOG_BINS)
     bars = int(np.clip(2 * np.sqrt(latency.count), _FEWEST_BARS, _MOST_BARS))
-    about = About.of(trace, selection, family)
+    about = About.of(trace, selection, family_of(latency.metric))
     return LatencyHistogram(about, replace(latency, lost=about.lost_count), LogCounts.of(counts, bars))
 
 

@@ -12,7 +12,7 @@ from tracekit.analyze.census import take_census
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, encoded, ints, number_of
 from tracekit.analyze.families import tell_processes
 from tracekit.analyze.opens import read_opens
-from tracekit.analyze.report.latency import TITLES
+from tracekit.analyze.report.words import TITLES
 from tracekit.analyze.results import LostWindow
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows, read_windows

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracekit.analyze.report.latency import TITLES
+from tracekit.analyze.report.words import TITLES
 from tracekit.text import printable
 from tracekit.units import format_bytes, format_ns, format_span
 

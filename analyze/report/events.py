@@ -17,19 +17,31 @@ def event_lines(batches: Iterable[pa.RecordBatch], start_ns: int) -> Iterator[st
     Args:
         start_ns: of the recording; times count from there, in seconds.
     """
+    for at, event, who, more in event_cells(batches, start_ns):
+        yield f"{at:>18}  {event:<14} {who:<24} {more}"
+
+
+def event_cells(
+    batches: Iterable[pa.RecordBatch], start_ns: int, limit: int | None = None
+) -> Iterator[tuple[str, str, str, str]]:
+    """When, what, who, and the rest of each row.
+
+    Args:
+        limit: the longest value in characters.
+    """
     for rows in batches:
         for row in rows.to_pylist():
-            yield _line(row, start_ns)
+            whole, rest = divmod(row["ts_ns"] - start_ns, SECOND_NS)
+            who = f"{printable(row['comm'], limit)} ({'?' if row['pid'] is None else row['pid']})"
+            told = (f"{name}={_value(value, limit)}" for name, value in row.items() if _is_told(name, value))
+            yield f"{whole}.{rest:09d} s", row["event"], who, " ".join(told)
 
 
-def _line(row: dict[str, Any], start_ns: int) -> str:
-    whole, rest = divmod(row["ts_ns"] - start_ns, SECOND_NS)
-    who = f"{printable(row['comm'])} ({'?' if row['pid'] is None else row['pid']})"
-    more = [f"{name}={_value(value)}" for name, value in row.items() if name not in _FIRST and value is not None]
-    return f"{whole:>6}.{rest:09d} s  {row['event']:<14} {who:<24} {' '.join(more)}"
+def _is_told(name: str, value: Any) -> bool:
+    return name not in _FIRST and value is not None
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, limit: int | None) -> str:
     if isinstance(value, list):
-        return "[" + " ".join(printable(str(word)) for word in value) + "]"
-    return printable(value) if isinstance(value, str) else str(value)
+        return printable(f"[{' '.join(printable(str(word)) for word in value)}]", limit)
+    return printable(value, limit) if isinstance(value, str) else str(value)

@@ -167,6 +167,8 @@ def test_the_command_runs_outside_the_checkout(installed: Installed) -> None:
     assert installed.run("tracekit", "--version") == f"tracekit, version {__version__}\n"
     assert "exec" in installed.run("tracekit", "info", "trace.parquet")
     assert "trace.parquet" in installed.run("tracekit", "report", "trace.parquet")
+    installed.run("tracekit", "report", "trace.parquet", "-o", "report.html")
+    assert "</script>" in (installed.elsewhere / "report.html").read_text()
     assert installed.run("python", "-m", "tracekit", "--version") == f"tracekit, version {__version__}\n"
     origin = installed.run("python", "-c", "import tracekit; print(tracekit.__file__)")
     assert Path(origin).is_relative_to(installed.bin.parent)

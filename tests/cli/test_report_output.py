@@ -1,0 +1,119 @@
+"""`tracekit report -o`: the ending says what is written, whole or not at all, and nothing is overwritten."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hostile import NAMES, hostile
+from scenarios import everything
+
+from tracekit.cli.main import main
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return everything().write(tmp_path_factory.mktemp("report") / "nightly.parquet")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("x.html", "<!DOCTYPE html>\n<html"),
+        ("x.HTML", "<!DOCTYPE html>\n<html"),
+        ("x.json", '{\n  "'),
+        ("x.md", "# Report of "),
+        ("x.txt", "Report of "),
+    ],
+)
+def test_the_ending_says_what_is_written(name: str, begins: str, recorded: Path, here: Path, capsys: Output) -> None:
+    assert main(["report", str(recorded), "-o", name]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"tracekit: wrote {name} (")
+    assert [path.name for path in here.iterdir()] == [name]
+    text = Path(name).read_text()
+    assert text.startswith(begins)
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(("style", "name"), [("text", "x.txt"), ("json", "x.json"), ("md", "x.md")])
+def test_a_file_has_what_would_be_printed(style: str, name: str, recorded: Path, capsys: Output) -> None:
+    assert main(["report", str(recorded), "--format", style]) == 0
+    printed = capsys.readouterr().out
+    assert main(["report", str(recorded), "--format", style, "-o", name]) == 0
+    assert Path(name).read_text() == printed
+
+
+def test_two_runs_give_the_same_page(recorded: Path) -> None:
+    for name in ("a.html", "b.html"):
+        assert main(["report", str(recorded), "-o", name]) == 0
+    assert Path("a.html").read_bytes() == Path("b.html").read_bytes()
+
+
+def test_nothing_is_overwritten_without_force(recorded: Path, capsys: Output) -> None:
+    Path("x.html").write_text("mine")
+    assert main(["report", str(recorded), "-o", "x.html"]) == 2
+    assert "x.html exists already" in capsys.readouterr().err
+    assert Path("x.html").read_text() == "mine"
+    assert main(["report", str(recorded), "-o", "x.html", "--force"]) == 0
+    assert Path("x.html").read_text().startswith("<!DOCTYPE")
+
+
+def test_it_is_readable_by_its_owner_only(recorded: Path) -> None:
+    assert main(["report", str(recorded), "-o", "x.html"]) == 0
+    assert Path("x.html").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-o", "x.pdf"], "must end in .html, .json, .md, .txt"),
+        (["-o", "report"], "must end in .html, .json, .md, .txt"),
+        (["-o", "x.html", "--format", "text"], "--format text contradicts the ending of x.html"),
+        (["-o", "x.json", "--format", "md"], "--format md contradicts the ending of x.json"),
+        (["-o", "x.txt", "--finding", "1"], "-o takes a whole report"),
+        (["-o", "missing/x.html"], "does not exist"),
+        (["--format", "html"], "'html' is not one of"),
+    ],
+    ids=" ".join,
+)
+def test_what_makes_no_sense_is_one_line(
+    options: list[str], words: str, recorded: Path, here: Path, capsys: Output
+) -> None:
+    assert main(["report", str(recorded), *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert not list(here.iterdir())
+
+
+def test_strict_and_a_part_of_the_trace(recorded: Path) -> None:
+    assert main(["report", str(recorded), "-o", "x.html", "--strict", "--top", "3"]) == 3
+    assert main(["report", str(recorded), "-o", "y.html", "--from", "2s", "--to", "4s", "--comm", "file-worker"]) == 0
+    assert "from 2.00 s to 4.00 s, the command file-worker" in Path("y.html").read_text()
+    assert "--from 2 --to 4 --comm file-worker --finding 1" in Path("y.html").read_text()
+
+
+@pytest.mark.parametrize("options", [[], ["--format", "md"], ["--finding", "1", "--top", "5000"], ["--finding", "3"]])
+def test_hostile_names_do_nothing_to_a_terminal(options: list[str], here: Path, capsys: Output) -> None:
+    trace = hostile().write(here / "hostile.parquet")
+    assert main(["report", str(trace), *options]) == 0
+    out, err = capsys.readouterr()
+    assert not any(unsafe in out + err for unsafe in "\x00\x07\x1b\r\u202e\u2066\u200b")
+    assert "\\x1b[31m" in out.replace("\\[", "[").replace("\\\\", "\\") or "\\u202e" in out
+
+
+def test_hostile_names_are_as_they_are_in_json(here: Path) -> None:
+    trace = hostile().write(here / "hostile.parquet")
+    assert main(["report", str(trace), "-o", "x.json"]) == 0
+    text = Path("x.json").read_text()
+    assert text.isascii()
+    assert json.loads(text)["trace"]["kernel"] == NAMES[3]
