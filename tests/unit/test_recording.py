@@ -16,7 +16,7 @@ import tracekit
 from tracekit.analyze import Selection, analyze
 from tracekit.analyze.frames import EVENT_TABLES, TABLES, columns_of, type_name
 from tracekit.analyze.plots import KINDS
-from tracekit.analyze.report.latency import TITLES
+from tracekit.analyze.report.words import TITLES
 from tracekit.errors import UsageError
 from tracekit.metadata import Anchor, Clock
 from tracekit.recording import Metric, PictureKind, Recording, Table
