@@ -5,6 +5,7 @@ Colours are those of Okabe and Ito, and viridis, which people tell apart whateve
 
 import contextlib
 import functools
+import io
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,9 @@ PALE_BLUE, GREY, DARK = "#9CC7E0", "#8A8A8A", "#333333"
 SIZE_PX, DPI = (1500, 850), 150
 _FONT = "DejaVu Sans"
 _LOOK: dict[Any, Any] = {
-    "font.family": _FONT,
+    # Where text is text, another one must do where this one is not there.
+    "font.family": [_FONT, "sans-serif"],
+    "font.sans-serif": [_FONT],
     "font.size": 11,
     "axes.edgecolor": GREY,
     "axes.labelcolor": DARK,
@@ -54,13 +57,17 @@ _TITLE, _LINE, _LINE_STEP, _LEGEND = 14, 10.5, 15, 24
 
 
 @contextlib.contextmanager
-def look() -> Iterator[None]:
-    """What is drawn in this block looks the same everywhere, whatever matplotlib is told to do on this machine."""
+def look(**options: Any) -> Iterator[None]:
+    """What is drawn in this block looks the same everywhere, whatever matplotlib is told to do on this machine.
+
+    Args:
+        options: more of matplotlib's parameters, with `_` for the dot in their names.
+    """
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_LOOK)
+        matplotlib.rcParams.update(_LOOK | {name.replace("_", ".", 1): value for name, value in options.items()})
         yield
 
 
@@ -281,7 +288,17 @@ def stacked(centres: Sequence[float], width: float) -> list[int]:
     return found
 
 
-def picture_bytes(figure: "Figure", target: Any, style: str) -> None:
+def picture_bytes(figure: "Figure", target: Any, style: str, **options: Any) -> None:
     """Write a picture to an open file or a path, as `png` or `svg`; the same picture gives the same bytes."""
-    with look():
+    with look(**options):
         figure.savefig(target, format=style, dpi=figure.dpi, metadata={"Date": None} if style == "svg" else None)
+
+
+def page_svg(figure: "Figure") -> bytes:
+    """A picture for a page as SVG: text is text, and the page's own colour shows through."""
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_visible(False)
+    out = io.BytesIO()
+    # Letters as shapes, which look the same everywhere, would be more than half of it.
+    picture_bytes(figure, out, "svg", svg_fonttype="none")
+    return out.getvalue().replace(b"<svg ", b'<svg xml:space="preserve" ', 1)  # indentation is told by spaces

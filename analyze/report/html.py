@@ -60,6 +60,7 @@ class _Page:
         over_time = {name: self._picture(one) for name, one in pictures.over_time(self._canvas).items()}
         rhythms = [self._picture(one) for one in pictures.rhythms(self._canvas)]
         rates = [self._picture(one) for one in pictures.event_rates(self._canvas)]
+        places = [self._picture(one) for one in pictures.io_by_place(self._canvas)]
         cards = [self._part(f"finding {one.rank}", self._card(one)) for one in self._report.findings[:_FINDINGS]]
         latencies = self._latencies(histograms, over_time)
         patterns = [self._part("a rhythm", self._pattern(one)) for one in self._report.patterns[:_PATTERNS]]
@@ -71,7 +72,7 @@ class _Page:
             _section("findings", "Findings", *self._found(findings)),
             _section("latencies", "Latencies", *latencies),
             _section("rhythms", "Rhythms", *patterns, *rhythms, *rates),
-            _section("work", "Who does what", *tables),
+            _section("work", "Who does what", *tables, *places),
             _section("about", "About this trace", about),
         )
         return _document(words.title(self._report), head, *body)
@@ -188,7 +189,8 @@ def _hash(text: str) -> str:
 def _document(title: str, *body: str) -> str:
     style, script = _asset("page.css"), _asset("page.js")
     policy = (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
     )
     head = tag(
         "head",

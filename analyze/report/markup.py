@@ -6,7 +6,7 @@ from tracekit.text import printable
 
 #: Of a longer string the middle is left out.
 LONGEST = 1000
-_VOID = ("meta", "br")
+_VOID = ("meta", "img")
 
 
 class Html(str):

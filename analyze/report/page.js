@@ -29,9 +29,9 @@ function show(shape) {
 }
 
 for (const picture of document.querySelectorAll("svg")) {
-  const shapes = [...picture.querySelectorAll(".hit, .tip")];
+  const shapes = [...picture.querySelectorAll(".hit")];
   let at = -1;
-  picture.addEventListener("pointermove", (event) => show(event.target.closest(".hit, .tip")));
+  picture.addEventListener("pointermove", (event) => show(event.target.closest(".hit")));
   picture.addEventListener("pointerleave", () => show(null));
   picture.addEventListener("blur", () => show(null));
   picture.addEventListener("keydown", (event) => {

@@ -1,51 +1,37 @@
-"""The pictures of a page, from the data of `tracekit plot`, with the places in them that findings are about."""
+"""The pictures of a page: those of `tracekit plot`, what their parts say, and the places that findings are about."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+import base64
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tracekit.analyze.columns import Ints
 from tracekit.analyze.plots import heatmap, latency, rates, subsecond, timeline
-from tracekit.analyze.plots.latency import LatencyHistogram
-from tracekit.analyze.plots.source import EVENTS_TOLD, About, NothingToShowError
-from tracekit.analyze.plots.style import stacked
+from tracekit.analyze.plots import io as places
+from tracekit.analyze.plots import style as look
+from tracekit.analyze.plots.kinds import KINDS
+from tracekit.analyze.plots.source import NothingToShowError
 from tracekit.analyze.report import words
-from tracekit.analyze.report.drawing import (
-    LEFT,
-    RIGHT,
-    WIDTH,
-    Axis,
-    area,
-    cells,
-    duration,
-    number,
-    scale,
-    svg,
-    text,
-    x_axis,
-    y_axis,
-)
-from tracekit.analyze.report.markup import Html, joined, tag
-from tracekit.analyze.results import Finding, Latency, Mode, Outliers, Pattern, Report
+from tracekit.analyze.report.markup import Html, tag
+from tracekit.analyze.results import Finding, Pattern, Report
 from tracekit.analyze.selection import Selection
 from tracekit.schema import FAMILY_OF
 from tracekit.text import printable
 from tracekit.trace import Trace
-from tracekit.units import SECOND_NS, format_count, format_ns, format_share
+from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns
 
-#: A picture of colours has so many cells at most, so that it stays small.
-_MOST_CELLS = 20_000
-_FEW = 10_000
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 #: So many pictures of when in its second something happens, and of bursts.
 _MOST = 2
-_END = float(WIDTH - RIGHT)
-#: The part of a picture's width that a label takes, and its height in pixels.
-_LABEL, _LABEL_HEIGHT = 0.22, 52
-_ROW = 17
-_SECONDS = "seconds since the recording began"
+#: Of SVG, in which a point is a pixel.
+_DPI = 72
+#: Pixels around the place of a finding, so that what is there can be seen.
+_MARGIN = 3.0
 Span = tuple[float, float]
 
 
@@ -74,15 +60,54 @@ class Canvas:
     selection: Selection
     report: Report
 
-    def second(self, at_ns: int | None, otherwise: int) -> float:
-        """Seconds into the recording of a time that counts from its start."""
-        return (otherwise if at_ns is None else at_ns) / SECOND_NS
+
+@dataclass(frozen=True)
+class Area:
+    """A part of a picture, in the units of its axes.
+
+    Attributes:
+        panel: which of the axes, in the order in which they were drawn.
+        x: null for all there is, as is `y`.
+        told: what it says when it is pointed at.
+    """
+
+    panel: int
+    x: Span | None
+    y: Span | None = None
+    told: str = ""
+
+
+#: Where in a picture a finding is to be seen, if it is.
+Where = Callable[[Finding], Area | None]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is to be drawn, and what is to be laid over it.
+
+    Attributes:
+        kind: one of `plots.KINDS`.
+        title: what it is, for those who do not see it.
+        told: parts that say something.
+        label: what leads from a finding to its place.
+    """
+
+    kind: str
+    data: Any
+    title: str
+    id: str
+    told: Iterable[Area]
+    label: str = ""
+    where: Where = lambda _: None
 
 
 def latencies(canvas: Canvas) -> dict[str, Picture]:
     """How often a latency is how long: by metric, of all that say something."""
     whole = words.by_metric(canvas.report)
-    return {name: _histogram(canvas, one) for name, one in whole.items() if not words.says_little(one, whole)}
+    told = {name: one for name, one in whole.items() if not words.says_little(one, whole)}
+    return {
+        name: _drawn(canvas, _histogram(latency.of(canvas.trace, canvas.selection, one))) for name, one in told.items()
+    }
 
 
 def over_time(canvas: Canvas) -> dict[str, Picture]:
@@ -90,285 +115,189 @@ def over_time(canvas: Canvas) -> dict[str, Picture]:
     told = {finding.where.metric for finding in canvas.report.findings}
     whole = list(words.by_metric(canvas.report))
     chosen = [name for name in whole if name in told] or whole[:1]
-    return {metric: _heat_map(canvas, metric) for metric in chosen}
+    data = {name: heatmap.data(canvas.trace, canvas.selection, metric=name) for name in chosen}
+    return {name: _drawn(canvas, _heat_map(one)) for name, one in data.items()}
 
 
-def rhythms(canvas: Canvas) -> list[Picture]:
+def rhythms(canvas: Canvas) -> Iterator[Picture]:
     """When in its second something happens, and who runs in a burst."""
     patterns = [pattern for pattern in canvas.report.patterns if pattern.kind != "steady"]
-    events = list(dict.fromkeys(pattern.event for pattern in patterns))[:_MOST]
+    events: Sequence[str | None] = [*dict.fromkeys(pattern.event for pattern in patterns)][:_MOST]
+    for event in events or (None,):
+        yield from _there(_within_second, canvas, event)
     starts = [pattern for pattern in patterns if pattern.event == "exec"]
-    bursts = [(place, pattern) for place, pattern in enumerate(starts, 1) if pattern.burst_size > 1][:_MOST]
-    within = [_within_second(canvas, event) for event in events]
-    drawn = [*(within if any(within) else [_within_second(canvas, None)]), *(_burst(canvas, *one) for one in bursts)]
-    return [picture for picture in drawn if picture is not None]
+    bursts = [(place, pattern) for place, pattern in enumerate(starts, 1) if pattern.burst_size > 1]
+    for place, pattern in bursts[:_MOST]:
+        yield from _there(_burst, canvas, place, pattern)
 
 
-# --- histograms ------------------------------------------------------------------------------------------------
-
-
-def _histogram(canvas: Canvas, one: Latency) -> Picture:
-    picture = latency.of(canvas.trace, canvas.selection, one)
-    edges = picture.counts.edges
-    x = Axis(float(edges[0]), float(edges[-1]), LEFT, _END, logarithmic=True)
-    labels, top = _labels(one, x)
-    bottom = top + 210
-    y = Axis(0, int(picture.counts.counts.max()) * 1.04, bottom, top)
-    axes = joined(y_axis(y, number), x_axis(x, bottom, top, "latency; values per bar", duration))
-    name, meaning = words.TITLES[one.metric]
-    spots, places = _spots(
-        canvas,
-        f"length-{_id(one.metric)}",
-        "histogram",
-        lambda f: (_span(x, f.where.low_ns, f.where.high_ns), (4, bottom)) if f.where.metric == one.metric else None,
-    )
-    drawn = svg(bottom + 44, f"Histogram: {name}", axes, labels, _bars(picture, x, y), places)
-    told = f"{format_count(one.count)} value{'s' if one.count > 1 else ''}, {meaning}"
-    return Picture(_figure("Histogram", told, "", drawn), spots)
-
-
-def _bars(picture: LatencyHistogram, x: Axis, y: Axis) -> Html:
-    counts, edges = picture.counts.counts.tolist(), picture.counts.edges
-    left, out = x.all_at(edges), picture.latency.outliers
-    bars, hits = [], []
-    for at, count in enumerate(counts):
-        if not count:
-            continue
-        inside = any(
-            mode.low_ns <= math.sqrt(edges[at] * edges[at + 1]) <= mode.high_ns for mode in picture.latency.modes
-        )
-        class_ = "out" if out and edges[at + 1] > out.threshold_ns else "mode" if inside else "between"
-        top = min(y.at(count), y.start - 2)
-        # A little wider, so that no line is left between neighbours.
-        bars.append(area((left[at], left[at + 1] + 0.6), (top, y.start), class_))
-        if class_ == "out":
-            middle = (left[at] + left[at + 1]) / 2
-            bars.append(tag("path", d=f"M{middle - 5:.1f} {top - 12:.1f}h10l-5 9z", class_="out"))
-        title = f"{format_ns(edges[at])} to {format_ns(edges[at + 1])}: {format_count(count)}"
-        hits.append(area((left[at], left[at + 1]), (y.end, y.start), "hit", title))
-    return joined(*bars, *hits)
-
-
-def _labels(one: Latency, x: Axis) -> tuple[Html, float]:
-    """A band over the range of each mode and of the outliers, its label above, and where labels end."""
-    marks = [*((mode, mode.peak_ns) for mode in one.modes)]
-    told: list[tuple[Mode | Outliers, int]] = [*marks]
-    if one.outliers is not None:
-        told.append((one.outliers, math.isqrt(one.outliers.low_ns * one.outliers.high_ns)))
-    half = _LABEL * (_END - LEFT) / 2
-    centres = [min(max(x.at(centre), LEFT + half), _END - half) for _, centre in told]
-    rows = stacked([(centre - LEFT) / (_END - LEFT) for centre in centres], _LABEL)
-    top = 14.0 + _LABEL_HEIGHT * (max(rows, default=-1) + 1)
-    drawn = []
-    for (what, _), centre, row in zip(told, centres, rows, strict=True):
-        lines = _told(what, len(one.modes) == 1)
-        class_ = "out" if isinstance(what, Outliers) else "mode"
-        y = 16.0 + _LABEL_HEIGHT * row
-        drawn.append(
-            area(_span(x, what.low_ns, what.high_ns), (y + 4 + 15 * (len(lines) - 1), top + 210), f"band {class_}")
-        )
-        drawn += [text(centre, y + 15 * at, line, f"label {class_}") for at, line in enumerate(lines)]
-    return joined(*drawn), top
-
-
-def _told(what: Mode | Outliers, only: bool) -> list[str]:
-    """What is said of a mode, or of outliers."""
-    if isinstance(what, Outliers):
-        first = words.outlier_count(what)
-    else:
-        first = "one mode" if only else f"{'minor mode' if what.minor else 'mode'} of {format_share(what.share)}"
-    because = [f"{one.field.replace('_', ' ')} {printable(one.value, 20)}" for one in what.sets_apart[:1]]
-    return [first, words.extent(what), *because]
-
-
-# --- over time -------------------------------------------------------------------------------------------------
-
-
-def _heat_map(canvas: Canvas, metric: str) -> Picture:
-    picture = heatmap.data(canvas.trace, canvas.selection, metric=metric)
-    counts, edges, seconds = picture.counts.counts, picture.counts.edges, picture.bins.edges_s
-    if counts.sum() < _FEW:  # dots that can be seen
-        counts, seconds = counts.reshape(-1, 2, counts.shape[1]).sum(axis=1), seconds[::2]
-    x = Axis(float(seconds[0]), float(seconds[-1]), LEFT, _END)
-    y = Axis(float(edges[0]), float(edges[-1]), 290, 24, logarithmic=True)
-    axes = joined(y_axis(y, duration), x_axis(x, 290, 24, _SECONDS, number), scale(14, int(counts.max())))
-    told = [f"{format_ns(edges[low])} to {format_ns(edges[high])}" for low, high in map(_used, counts)]
-    values = joined(cells(x.all_at(seconds), y.all_at(edges), counts), _hits(x, y, seconds, counts, told))
-    name, meaning = words.TITLES[metric]
-    spots, places = _spots(
-        canvas,
-        f"time-{_id(metric)}",
-        "over time",
-        lambda f: ((LEFT, _END), _span(y, f.where.low_ns, f.where.high_ns)) if f.where.metric == metric else None,
-    )
-    drawn = svg(334, f"Heat map: {name} over time", axes, values, _lost(picture.about, x, (24, 290)), places)
-    told_of = f"each where it began, {meaning}; the colour says how many"
-    return Picture(_figure("Over time", told_of, picture.about.warning, drawn), spots)
-
-
-def _used(column: Ints) -> tuple[int, int]:
-    """The first bin with something in it, and the one behind the last."""
-    used = np.flatnonzero(column)
-    return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
-
-
-def _hits(x: Axis, y: Axis, seconds: Iterable[float], counts: Ints, told: Sequence[str]) -> Html:
-    """What columns say when they are pointed at."""
-    begin = list(seconds)
-    left = x.all_at(begin)
-    totals = counts.sum(axis=1).tolist()
-    return joined(
-        *(
-            area((left[at], left[at + 1]), (y.end, y.start), "hit", f"{begin[at]:,.2f} s: {total:,}; {told[at]}")
-            for at, total in enumerate(totals)
-            if total
-        )
-    )
-
-
-def _lost(about: About, x: Axis, y: Span) -> Html:
-    """Stretches of time in which events were lost."""
-    return joined(*(area(_span(x, *window), y, "lost", "events lost") for window in about.lost))
-
-
-def event_rates(canvas: Canvas) -> list[Picture]:
+def event_rates(canvas: Canvas) -> Iterator[Picture]:
     """How many events a second over time: programs started, I/O, opens."""
+    return _there(_rates, canvas)
+
+
+def io_by_place(canvas: Canvas) -> Iterator[Picture]:
+    """Where on the busiest disk I/O goes."""
+    return _there(_io, canvas)
+
+
+def _there(drawing: Callable[..., Drawing], canvas: Canvas, *of: Any) -> Iterator[Picture]:
+    """A picture, unless it would be empty."""
     try:
-        picture = rates.data(canvas.trace, canvas.selection)
+        yield _drawn(canvas, drawing(canvas, *of))
     except NothingToShowError:
-        return []
-    seconds = picture.bins.edges_s
-    x = Axis(float(seconds[0]), float(seconds[-1]), LEFT, _END)
-    panels: list[Html] = []
-    spots: list[Spot] = []
-    for place, one in enumerate(picture.series):
-        y = (26.0 + 134 * place, 120.0 + 134 * place)
-        where = partial(_when, canvas, event=one.event, x=x, y=y)
-        found, places = _spots(canvas, f"rate-{_id(one.event)}", "events per second", where)
-        panels += [_panel(picture, one, x, y), _lost(one.about, x, y), places]
-        spots += found
-    last = 134.0 * len(picture.series) - 14
-    drawn = svg(last + 44, "Events per second over time", *panels, x_axis(x, last, last, _SECONDS, number))
-    warnings = dict.fromkeys(one.about.warning for one in picture.series if one.about.warning)
-    told = f"a step is {format_ns(picture.bins.width_ns)}"
-    return [Picture(_figure("Events per second", told, " ".join(warnings), drawn), tuple(spots))]
+        return
 
 
-def _panel(picture: rates.Rates, one: rates.Series, x: Axis, span: Span) -> Html:
-    seconds, per_second = picture.bins.edges_s.tolist(), picture.per_second(one).tolist()
-    y = Axis(0, max(per_second) or 1.0, span[1], span[0])
-    left = x.all_at(seconds)
-    steps = "".join(f"V{y.at(value):.1f}H{right:.1f}" for value, right in zip(per_second, left[1:], strict=True))
-    outline = tag("path", d=f"M{left[0]:.1f} {y.start:.1f}{steps}V{y.start:.1f}z", class_=FAMILY_OF[one.event])
-    hits = (
-        area(
-            (left[at], left[at + 1]), (y.end, y.start), "hit", f"{seconds[at]:,.2f} s: {rate:,.1f} {one.event} a second"
-        )
-        for at, rate in enumerate(per_second)
+# --- each kind -------------------------------------------------------------------------------------------------
+
+
+def _histogram(data: latency.LatencyHistogram) -> Drawing:
+    one = data.latency
+    bars = zip(pairwise(data.counts.edges.tolist()), data.counts.counts.tolist(), strict=True)
+    told = [Area(0, bar, None, f"{_range(*bar)}: {format_count(count)}") for bar, count in bars if count]
+
+    def where(finding: Finding) -> Area | None:
+        its = finding.where
+        return Area(0, (its.low_ns, its.high_ns)) if its.metric == one.metric else None
+
+    title = f"Histogram: {words.TITLES[one.metric][0]}"
+    return Drawing("latency", data, title, f"length-{_id(one.metric)}", told, "histogram", where)
+
+
+def _heat_map(data: heatmap.LatencyHeatMap) -> Drawing:
+    edges = data.counts.edges.tolist()
+    told = _columns(data.bins.edges_s.tolist(), data.counts.counts, lambda low, high: _range(edges[low], edges[high]))
+
+    def where(finding: Finding) -> Area | None:
+        its = finding.where
+        return Area(0, None, (its.low_ns, its.high_ns)) if its.metric == data.metric else None
+
+    title = f"Over time: {words.TITLES[data.metric][0]}"
+    return Drawing("heatmap", data, title, f"time-{_id(data.metric)}", told, "over time", where)
+
+
+def _within_second(canvas: Canvas, event: str | None) -> Drawing:
+    data = subsecond.data(canvas.trace, canvas.selection, event=event)
+    begin = [data.first_s + at * float(data.seconds) for at in range(len(data.counts) + 1)]
+    ms = np.linspace(0, 1000, data.counts.shape[1] + 1)
+    told = _columns(begin, data.counts, lambda low, high: f"{ms[low]:.0f} to {ms[high]:.0f} ms into the second")
+    where = _when(canvas, [data.event])
+    title = f"When in its second: {data.event}"
+    return Drawing("subsecond", data, title, f"second-{_id(data.event)}", told, "when in its second", where)
+
+
+def _rates(canvas: Canvas) -> Drawing:
+    data = rates.data(canvas.trace, canvas.selection)
+    steps = list(pairwise(data.bins.edges_s.tolist()))
+    told = [
+        Area(panel, step, None, f"{step[0]:,.2f} s: {rate:,.1f} {one.event} a second")
+        for panel, one in enumerate(data.series)
+        for step, rate in zip(steps, data.per_second(one).tolist(), strict=True)
         if rate
-    )
-    told = f"{one.event}: {EVENTS_TOLD[one.event]}, {format_count(int(one.counts.sum()))} in all"
-    return joined(text(LEFT, y.end - 9, told, "name"), y_axis(y, number, 3), outline, *hits)
+    ]
+    where = _when(canvas, [one.event for one in data.series])
+    return Drawing("rates", data, "Events per second", "rates", told, "events per second", where)
 
 
-def _when(canvas: Canvas, finding: Finding, *, event: str, x: Axis, y: Span) -> tuple[Span, Span] | None:
-    """Where in a picture of an event's times the events of a finding are; nowhere if it is about others."""
-    where = finding.where
-    if FAMILY_OF[where.events[0]] != FAMILY_OF[event] or where.metric is not None:
-        return None
-    end_s = canvas.second(where.end_ns, canvas.trace.metadata.duration_ns)
-    return _span(x, canvas.second(where.start_ns, 0), end_s), y
+def _burst(canvas: Canvas, place: int, pattern: Pattern) -> Drawing:
+    data = timeline.data(canvas.trace, canvas.selection, pattern=place)
+    told = [Area(0, None, (row + 0.36, row - 0.36), _lived(bar)) for row, bar in enumerate(data.bars)]
+
+    def where(finding: Finding) -> Area | None:
+        return Area(0, None) if finding.title[1:] == pattern.sentence[1:] else None
+
+    return Drawing("timeline", data, f"Who runs when: {data.what}", f"burst-{place}", told, "one burst", where)
 
 
-# --- rhythms ---------------------------------------------------------------------------------------------------
-
-
-def _within_second(canvas: Canvas, event: str | None) -> Picture | None:
-    try:
-        picture = subsecond.data(canvas.trace, canvas.selection, event=event)
-    except NothingToShowError:
-        return None
-    counts = picture.counts
-    if counts.size > _MOST_CELLS:
-        counts = counts.reshape(len(counts), -1, 2).sum(axis=2)
-    begin = picture.first_s + np.arange(len(counts) + 1) * float(picture.seconds)
-    ms = np.linspace(0, 1000, counts.shape[1] + 1)
-    x = Axis(float(begin[0]), float(begin[-1]), LEFT, _END)
-    y = Axis(0, 1000, 290, 24)
-    axes = joined(y_axis(y, number), x_axis(x, 290, 24, _SECONDS, number), scale(14, int(counts.max())))
-    told = [f"{ms[low]:.0f} to {ms[high]:.0f} ms into the second" for low, high in map(_used, counts)]
-    values = joined(cells(x.all_at(begin), y.all_at(ms), counts), _hits(x, y, begin, counts, told))
-    spots, places = _spots(
-        canvas,
-        f"second-{_id(picture.event)}",
-        "when in its second",
-        partial(_when, canvas, event=picture.event, x=x, y=(24, 290)),
-    )
-    title = f"When in its second: {picture.event} ({EVENTS_TOLD[picture.event]})"
-    lost = _lost(picture.about, x, (24, 290))
-    drawn = svg(334, title, axes, text(LEFT, 14, "ms into the second", "name"), values, lost, places)
-    each = f"a column is {picture.seconds} s; what keeps to the second is a line, what drifts is a slope"
-    return Picture(_figure(title, each, picture.about.warning, drawn), spots)
-
-
-def _burst(canvas: Canvas, place: int, pattern: Pattern) -> Picture | None:
-    """A bar for each process of a typical burst."""
-    try:
-        picture = timeline.data(canvas.trace, canvas.selection, pattern=place)
-    except NothingToShowError:
-        return None
-    begin, bottom = picture.start_ns, 24.0 + _ROW * len(picture.bars)
-    x = Axis(0, (picture.end_ns - begin) / 1e6, 240, _END - 60)
-    rows = joined(*(_process(bar, x, begin, 24.0 + _ROW * row) for row, bar in enumerate(picture.bars)))
-    axes = x_axis(x, bottom, 16, "milliseconds since the first of them began", number)
-    title = picture.what[:1].upper() + picture.what[1:]
-    more = f"; {format_count(picture.omitted)} more are not shown" if picture.omitted else ""
-    at = f"at {format_ns(begin - picture.origin_ns)} into the recording{more}"
-    told = f"{picture.which}, {at}" if picture.which else at
-    drawn, id_ = svg(bottom + 44, title, axes, rows), f"burst-{place}"
-    ranks = [one.rank for one in canvas.report.findings if one.title[1:] == pattern.sentence[1:]]
-    return Picture(_figure(title, told, "", drawn, id_), tuple(Spot(rank, id_, "one burst") for rank in ranks))
-
-
-def _process(bar: timeline.Bar, x: Axis, begin_ns: int, y: float) -> Html:
-    start = (bar.start_ns - begin_ns) / 1e6
-    end = x.high if bar.end_ns is None else (bar.end_ns - begin_ns) / 1e6
-    name = printable(bar.name, 24)
+def _lived(bar: timeline.Bar) -> str:
     lived = "end not seen" if bar.end_ns is None else format_ns(bar.end_ns - bar.start_ns)
-    title = f"{name}: {lived}{', ' if bar.exit else ''}{bar.exit}"
-    return joined(
-        text(12.0 + 14 * bar.depth, y + 12, name, "name"),
-        area((x.at(start), x.at(end)), (y + 3, y + 14), f"life {bar.outcome} tip", title),
-        *([text(x.at(end) + 5, y + 12, bar.exit, "label exit")] if bar.exit else []),
-    )
+    return f"{printable(bar.name, 40)}: {lived}{', ' if bar.exit else ''}{bar.exit}"
 
 
-# --- all of them -----------------------------------------------------------------------------------------------
+def _io(canvas: Canvas) -> Drawing:
+    data = places.data(canvas.trace, canvas.selection)
+    steps = data.bins.edges_s.tolist()
+    told = [
+        area
+        for zone in range(len(data.zones))
+        # The topmost panel is drawn first.
+        for area in _zone(data.zones[zone], len(data.zones) - 1 - zone, steps)
+    ]
+    return Drawing("io", data, f"I/O by place on {printable(data.disk, 40)}", "io", told)
 
 
-def _spots(
-    canvas: Canvas, picture: str, label: str, place: Callable[[Finding], tuple[Span, Span] | None]
-) -> tuple[tuple[Spot, ...], Html]:
-    """The places of findings in a picture."""
-    spots, drawn = [], []
-    for finding in canvas.report.findings:
-        found = place(finding)
-        if found is not None:
-            spots.append(Spot(finding.rank, f"{picture}-{finding.rank}", label))
-            drawn.append(area(*found, "spot", id_=spots[-1].id))
-    return tuple(spots), joined(*drawn)
+def _zone(zone: places.Zone, panel: int, steps: Sequence[float]) -> Iterator[Area]:
+    ops = {op: counts.sum(axis=1).tolist() for op, counts in zone.counts.items()}
+    at = f"{format_bytes(zone.low)} to {format_bytes(zone.high)}"
+    for column, step in enumerate(pairwise(steps)):
+        seen = [f"{format_count(counts[column])} {op}" for op, counts in ops.items() if counts[column]]
+        if seen:
+            yield Area(panel, step, None, f"{step[0]:,.2f} s: {', '.join(seen)}; {at}")
 
 
-def _span(axis: Axis, low: float, high: float) -> Span:
-    """A stretch of an axis, wide enough to be seen."""
-    first, last = sorted((axis.at(low), axis.at(high)))
-    return first - 2, last + 2
+def _when(canvas: Canvas, events: Sequence[str]) -> Where:
+    """Where in a picture of some events' times those of a finding are; nowhere if it is about others, or latencies."""
+    whole_ns = canvas.trace.metadata.duration_ns
+
+    def where(finding: Finding) -> Area | None:
+        its = finding.where
+        panels = [panel for panel, event in enumerate(events) if FAMILY_OF[event] == FAMILY_OF[its.events[0]]]
+        if not panels or its.metric is not None:
+            return None
+        start_ns, end_ns = its.start_ns or 0, whole_ns if its.end_ns is None else its.end_ns
+        return Area(panels[0], (start_ns / SECOND_NS, end_ns / SECOND_NS))
+
+    return where
 
 
-def _figure(title: str, told: str, warning: str, drawn: Html, id_: str | None = None) -> Html:
-    more = (tag("strong", warning, class_="warning"),) if warning else ()
-    caption = tag("figcaption", tag("b", title), " ", tag("span", told), *more)
-    return tag("figure", caption, tag("div", drawn, class_="picture"), id=id_)
+def _columns(edges: Sequence[float], counts: Ints, extent: Callable[[int, int], str]) -> Iterator[Area]:
+    """What the columns of a picture of colours say."""
+    totals = counts.sum(axis=1).tolist()
+    for step, total, column in zip(pairwise(edges), totals, counts, strict=True):
+        if total:
+            used = np.flatnonzero(column)
+            told = f"{step[0]:,.2f} s: {format_count(total)}; {extent(int(used[0]), int(used[-1]) + 1)}"
+            yield Area(0, step, None, told)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{format_ns(low)} to {format_ns(high)}"
+
+
+# --- as HTML ---------------------------------------------------------------------------------------------------
+
+
+def _drawn(canvas: Canvas, drawing: Drawing) -> Picture:
+    """An image, which no name in it can get out of; above it what can be pointed at and gone to."""
+    with look.look():
+        figure = look.new_figure()
+        KINDS[drawing.kind].draw(drawing.data, figure)
+    image = base64.b64encode(look.page_svg(figure)).decode()
+    figure.set_dpi(_DPI)
+    hits = [_rectangle(figure, area, "hit") for area in drawing.told]
+    found = [(one.rank, drawing.where(one)) for one in canvas.report.findings]
+    places = {Spot(rank, f"{drawing.id}-{rank}", drawing.label): area for rank, area in found if area is not None}
+    marks = [_rectangle(figure, area, "spot", spot.id, _MARGIN) for spot, area in places.items()]
+    width, height = (round(inches * _DPI) for inches in figure.get_size_inches())
+    source = Html(f"data:image/svg+xml;base64,{image}")
+    shown = tag("img", src=source, alt=drawing.title, width=width, height=height)
+    box = f"0 0 {width} {height}"
+    above = tag("svg", *hits, *marks, viewBox=box, role="img", aria_label=drawing.title, tabindex=0)
+    return Picture(tag("figure", tag("div", tag("div", shown, above), class_="picture"), id=drawing.id), tuple(places))
+
+
+def _rectangle(figure: "Figure", area: Area, class_: str, id_: str | None = None, margin: float = 0.0) -> Html:
+    """An area of a drawn picture, at least two pixels wide and high, within its axes."""
+    axes = figure.axes[area.panel]
+    x, y = area.x or axes.get_xlim(), area.y or axes.get_ylim()
+    least, most = axes.bbox.get_points()
+    corners = np.clip(axes.transData.transform(list(zip(x, y, strict=True))), least, most)
+    (left, bottom), (right, top) = corners.min(axis=0) - margin, corners.max(axis=0) + margin
+    height = figure.bbox.height
+    size = {"width": max(float(right - left), 2.0), "height": max(float(top - bottom), 2.0)}
+    more = (tag("title", area.told),) if area.told else ()
+    return tag("rect", *more, x=float(left), y=float(height - top), class_=class_, id=id_, **size)
 
 
 def _id(name: str) -> str:

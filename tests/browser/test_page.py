@@ -56,7 +56,7 @@ def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watche
     watched.page.on("pageerror", lambda error: watched.errors.append(str(error)))
     watched.page.on("dialog", lambda dialog: (watched.errors.append(dialog.message), dialog.dismiss()))
     yield watched
-    assert watched.requests == watched.opened
+    assert [url for url in watched.requests if not url.startswith("data:")] == watched.opened
     assert watched.errors == []
     context.close()
 
@@ -86,6 +86,25 @@ def test_findings_and_pictures_are_there(watched: Watched, pages: dict[str, Path
         # Bars and cells have colours; axes and text are grey.
         coloured = np.ptp(pixels, axis=2) > 0.2
         assert coloured.mean() > 0.001, picture.get_attribute("aria-label")
+
+
+def test_what_is_pointed_at_is_what_is_drawn(watched: Watched, pages: dict[str, Path]) -> None:
+    picture = watched.open(pages["sample"]).locator(f"svg[aria-label='Histogram: {TITLES['block.device'][0]}']")
+    pixels = imread(io.BytesIO(picture.screenshot()))[..., :3]
+    origin = picture.bounding_box()
+    bars = [(bar.bounding_box(), bar.locator("title").text_content()) for bar in picture.locator(".hit").all()]
+    counts = [int((told or "").split(": ")[1].replace(",", "")) for _, told in bars]
+    heights = []
+    for place, _ in bars:
+        assert place is not None
+        assert origin is not None
+        column = pixels[:, round(place["x"] + place["width"] / 2 - origin["x"])]
+        low, high = (round(at - origin["y"]) for at in (place["y"], place["y"] + place["height"]))
+        heights.append(int((np.ptp(column[low:high], axis=1) > 0.5).sum()))
+    tall = [(count, height) for count, height in zip(counts, heights, strict=True) if count > max(counts) / 10]
+    assert len(tall) >= 4
+    scale = max(heights) / max(counts)
+    assert all(abs(height - count * scale) <= 3 for count, height in tall)
 
 
 def test_a_finding_leads_to_its_place_in_a_picture(watched: Watched, pages: dict[str, Path]) -> None:
@@ -170,7 +189,7 @@ def test_hostile_names_are_text(watched: Watched, pages: dict[str, Path]) -> Non
     for summary in page.locator("summary").all():
         summary.click()
     page.wait_for_timeout(100)
-    assert page.locator("img, iframe, object, link, b b").count() == 0
+    assert page.locator("img:not([src^='data:image/svg+xml;']), iframe, object, link, b b").count() == 0
     assert page.locator("script").count() == 1
     shown = " ".join(page.locator("body").inner_text().split())
     for name in NAMES:
