@@ -126,7 +126,8 @@ def _bars(axes: "Axes", picture: LatencyHistogram) -> None:
         axes.stairs(np.where(chosen, counts, 0), edges, fill=True, color=colour, lw=0.3)
     # A single value of very many would be less than a pixel.
     few = far & (counts > 0)
-    axes.plot(middle[few], counts[few] + 0.02 * counts.max(), "v", color=style.VERMILION, ms=6, clip_on=False)
+    if few.any():  # for none the layout would leave room in a corner
+        axes.plot(middle[few], counts[few] + 0.02 * counts.max(), "v", color=style.VERMILION, ms=6, clip_on=False)
 
 
 def _what_to_mark(latency: Latency) -> list[_Mark]:

@@ -301,4 +301,4 @@ def page_svg(figure: "Figure") -> bytes:
     out = io.BytesIO()
     # Letters as shapes, which look the same everywhere, would be more than half of it.
     picture_bytes(figure, out, "svg", svg_fonttype="none")
-    return out.getvalue().replace(b"<svg ", b'<svg xml:space="preserve" ', 1)  # indentation is told by spaces
+    return out.getvalue().replace(b"*{", b"text{white-space:pre}*{", 1)  # several spaces are several
