@@ -167,7 +167,7 @@ def test_the_command_of_a_finding_prints_as_many_events_as_it_says(
     assert len(commands) == len(totals) > 2
     for command, total in zip(commands, totals, strict=True):
         assert main(shlex.split(command)) == 0
-        assert len(capsys.readouterr().out.splitlines()) == total
+        assert len(capsys.readouterr().out.splitlines()) == 2 + total
 
 
 def test_pictures_tell_the_values_of_the_report(everything_trace: Trace) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tracekit.cli.live import Progress, say
 from tracekit.cli.options import selection_of, selection_options
 from tracekit.errors import UsageError
 from tracekit.text import printable
@@ -70,8 +71,11 @@ def plot(  # noqa: PLR0913 - an argument for each option
     options = _options(kind, metric, group, events, pattern)
     path = Path(f"{trace.stem}-{kind}.png") if output is None else output
     check(kind, path, options, force)
-    save(draw(open_trace(trace), kind, selection_of(**selected), **options), path, force)
-    click.echo(f"tracekit: wrote {printable(str(path))} ({format_bytes(path.stat().st_size)})", err=True)
+    opened = open_trace(trace)
+    with Progress(f"drawing {printable(path.name)}") as progress:
+        opened.on_read = progress.add
+        save(draw(opened, kind, selection_of(**selected), **options), path, force)
+    say(f"wrote {printable(str(path))} ({format_bytes(path.stat().st_size)})")
 
 
 def _options(
