@@ -57,7 +57,7 @@ def _tell_blocks(trace: Trace, selection: Selection, on_read: Callable[[int], No
 
 
 def rows_to_read(trace: Trace, selection: Selection = ALL) -> int:
-    """How many rows `analyze` reads at most: each family for its names and for what it tells, opens for failures too."""
+    """How many rows `analyze` reads at most: each family for its names and for what it tells; opens for failures."""
     start_ns, end_ns = selection.span(trace)
     passes = {"process": 2, "block": 2, "open": 3}
     return sum(n * trace.rows_of(*EVENTS[family], start_ns=start_ns, end_ns=end_ns) for family, n in passes.items())

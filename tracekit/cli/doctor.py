@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracekit.cli.live import Progress
-from tracekit.cli.options import families_option
+from tracekit.cli.options import Choice, families_option
 from tracekit.cli.screen import colours, width
 from tracekit.text import printable
 
@@ -26,13 +26,19 @@ _COLOURS = {"ok": "green", "limited": "yellow", "missing": "red"}
 @click.command()
 @families_option("What to ask about")
 @click.option(
-    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+    "--format", "style", type=Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
 def doctor(families: tuple[str, ...], style: str) -> int:
     """Say what this machine can record, with which loader, what is missing, and the command that mends it.
 
     As root it attaches the probes for a moment to see whether they work, and writes nothing down. It ends with exit
     code 4 if something that was asked about cannot be recorded.
+
+    \b
+    Examples:
+      sudo tracekit doctor
+      tracekit doctor --events block
+      tracekit doctor --format json | jq -r .summary
     """
     # Imported when needed: `tracekit --help` does not wait for what it looks at the machine with.
     from tracekit.capture.doctor import examine

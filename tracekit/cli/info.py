@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracekit.cli.live import Progress
+from tracekit.cli.options import Choice, trace_argument
 from tracekit.cli.screen import colours, width
 from tracekit.text import printable
 from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
+@trace_argument
 @click.option(
-    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+    "--format", "style", type=Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
 @click.option("--verify", is_flag=True, help="Read all of TRACE: end with exit code 3 if any part is damaged.")
 def info(trace: Path, style: str, verify: bool) -> None:
@@ -34,6 +35,12 @@ def info(trace: Path, style: str, verify: bool) -> None:
 
     TRACE is trace.parquet unless you name another. Only its footer is read, and the names of its events: damage
     elsewhere shows with --verify.
+
+    \b
+    Examples:
+      tracekit info
+      tracekit info nightly.parquet --format json | jq .rows
+      tracekit info nightly.parquet --verify
     """
     from tracekit.trace import open_trace
 

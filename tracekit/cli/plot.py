@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from tracekit.cli import complete
 from tracekit.cli.live import Progress, say
-from tracekit.cli.options import selection_of, selection_options
+from tracekit.cli.options import selection_of, selection_options, trace_argument
 from tracekit.errors import UsageError
 from tracekit.text import printable
 from tracekit.units import format_bytes
@@ -23,18 +24,9 @@ class _Plot(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-@click.command(
-    cls=_Plot,
-    epilog="""\b
-Examples:
-  tracekit plot latency
-  tracekit plot heatmap --metric block.device --group disk=sda,op=read -o sda.svg
-  tracekit plot subsecond nightly.parquet --event exec
-  tracekit plot rates --event exec --event open --from 10m --to 12m
-  tracekit plot timeline --pattern 2 --force""",
-)
-@click.argument("kind")
-@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
+@click.command(cls=_Plot)
+@click.argument("kind", shell_complete=complete.names(complete.kinds))
+@trace_argument
 @click.option(
     "-o",
     "--output",
@@ -42,9 +34,21 @@ Examples:
     help="The picture to write: .png or .svg. Default: TRACE-KIND.png in this folder.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the output.")
-@click.option("--metric", help="Of latency, heatmap: block.device, block.queue, block.total, open, process.lifetime.")
+@click.option(
+    "--metric",
+    metavar="METRIC",
+    shell_complete=complete.names(complete.metrics),
+    help="Of latency, heatmap: block.device, block.queue, block.total, open, process.lifetime.",
+)
 @click.option("--group", metavar="FIELDS", help="Of latency, heatmap: one group only, such as disk=sda,op=read.")
-@click.option("--event", "events", multiple=True, help="Of subsecond, rates: exec, exit, open, block_issue, ...")
+@click.option(
+    "--event",
+    "events",
+    metavar="EVENT",
+    multiple=True,
+    shell_complete=complete.names(complete.events),
+    help="Of subsecond, rates: exec, exit, open, block_issue, ...",
+)
 @click.option(
     "--pattern", metavar="N", type=click.IntRange(min=1), help="Of timeline: the N-th rhythm of process starts."
 )
@@ -63,6 +67,14 @@ def plot(  # noqa: PLR0913 - an argument for each option
     """Draw a picture of TRACE, as PNG or SVG.
 
     TRACE is trace.parquet unless you name another. Times count from the start of the recording.
+
+    \b
+    Examples:
+      tracekit plot latency
+      tracekit plot heatmap --metric block.device --group disk=sda,op=read
+      tracekit plot subsecond nightly.parquet --event exec -o night.svg
+      tracekit plot rates --event exec --event open --from 10m --to 12m
+      tracekit plot timeline --pattern 2 --force
     """
     from tracekit.analyze.plots import check, save
     from tracekit.analyze.plots import plot as draw

@@ -17,12 +17,13 @@ from tracekit.units import format_count, format_ns
 def recover(recording: Path, output: Path | None, force: bool) -> None:
     """Make a trace of a recording that was cut short.
 
-    RECORDING is the trace that was to be written, such as trace.parquet, or its journal, such as
+    RECORDING is the trace that was to be written, trace.parquet unless you name another, or its journal, such as
     .trace.parquet.journal.
 
     \b
-    Example:
-      tracekit recover trace.parquet
+    Examples:
+      tracekit recover
+      tracekit recover /var/tmp/night.parquet -o night-until-crash.parquet
     """
     with Progress("recovering", 1.0) as progress:
         path, metadata, damaged = run(recording, output, force, progress.reach)

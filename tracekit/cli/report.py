@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracekit.cli.live import Progress, say
-from tracekit.cli.options import selection_of, selection_options
+from tracekit.cli.options import Choice, selection_of, selection_options, trace_argument
 from tracekit.cli.screen import DEFAULT_WIDTH, colours, width
 from tracekit.errors import UsageError
 from tracekit.files import check_output, putting
@@ -29,8 +29,8 @@ EVENT_STYLES = ("json", "text")
 
 
 @click.command()
-@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
-@click.option("--format", "style", type=click.Choice(["text", "json", "md"]), help="How to print it (default text).")
+@trace_argument
+@click.option("--format", "style", type=Choice(["text", "json", "md"]), help="How to print it (default text).")
 @click.option(
     "-o",
     "--output",
@@ -66,6 +66,14 @@ def report(  # noqa: PLR0913 - an argument for each option
     """Say what TRACE shows: findings, latencies, bursts, and who does what; its own gaps first.
 
     TRACE is trace.parquet unless you name another. Times count from the start of the recording.
+
+    \b
+    Examples:
+      tracekit report
+      tracekit report nightly.parquet -o nightly.html
+      tracekit report --from 10m --to 12m --comm postgres
+      tracekit report --finding 1 --top 50
+      tracekit report --format json | jq '.findings[].title'
     """
     # Imported when needed: `tracekit --help` does not wait for numpy.
     from tracekit.analyze import analyze, rows_to_read
