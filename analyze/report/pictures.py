@@ -232,42 +232,46 @@ def _lost(about: About, x: Axis, y: Span) -> Html:
 
 
 def event_rates(canvas: Canvas) -> list[Picture]:
-    """How many events a second over time: programs started, I/O, opens."""
+    """How many events over time: programs started, I/O, opens."""
     try:
         picture = rates.data(canvas.trace, canvas.selection)
     except NothingToShowError:
         return []
-    seconds = picture.bins.edges_s
+    seconds = picture.edges_s
     x = Axis(float(seconds[0]), float(seconds[-1]), LEFT, _END)
     panels: list[Html] = []
     spots: list[Spot] = []
     for place, one in enumerate(picture.series):
         y = (26.0 + 134 * place, 120.0 + 134 * place)
         where = partial(_when, canvas, event=one.event, x=x, y=y)
-        found, places = _spots(canvas, f"rate-{_id(one.event)}", "events per second", where)
+        found, places = _spots(canvas, f"rate-{_id(one.event)}", "events over time", where)
         panels += [_panel(picture, one, x, y), _lost(one.about, x, y), places]
         spots += found
     last = 134.0 * len(picture.series) - 14
-    drawn = svg(last + 44, "Events per second over time", *panels, x_axis(x, last, last, _SECONDS, number))
+    title = f"Events {picture.unit}"
+    drawn = svg(last + 44, f"{title} over time", *panels, x_axis(x, last, last, _SECONDS, number))
     warnings = dict.fromkeys(one.about.warning for one in picture.series if one.about.warning)
-    told = f"a step is {format_ns(picture.bins.width_ns)}"
-    return [Picture(_figure("Events per second", told, " ".join(warnings), drawn), tuple(spots))]
+    told = f"each step is the mean of {picture.step}" if picture.is_mean else "each step has so many"
+    return [Picture(_figure(title, told, " ".join(warnings), drawn), tuple(spots))]
 
 
 def _panel(picture: rates.Rates, one: rates.Series, x: Axis, span: Span) -> Html:
-    seconds, per_second = picture.bins.edges_s.tolist(), picture.per_second(one).tolist()
-    y = Axis(0, max(per_second) or 1.0, span[1], span[0])
+    seconds, values = picture.edges_s.tolist(), picture.shown(one).tolist()
+    y = Axis(0, max(values) or 1.0, span[1], span[0])
     left = x.all_at(seconds)
-    steps = "".join(f"V{y.at(value):.1f}H{right:.1f}" for value, right in zip(per_second, left[1:], strict=True))
+    steps = "".join(f"V{y.at(value):.1f}H{right:.1f}" for value, right in zip(values, left[1:], strict=True))
     outline = tag("path", d=f"M{left[0]:.1f} {y.start:.1f}{steps}V{y.start:.1f}z", class_=FAMILY_OF[one.event])
     hits = (
         area(
-            (left[at], left[at + 1]), (y.end, y.start), "hit", f"{seconds[at]:,.2f} s: {rate:,.1f} {one.event} a second"
+            (left[at], left[at + 1]),
+            (y.end, y.start),
+            "hit",
+            f"{seconds[at]:,.2f} s: {value:,.{int(picture.is_mean)}f} {one.event} {picture.unit}",
         )
-        for at, rate in enumerate(per_second)
-        if rate
+        for at, value in enumerate(values)
+        if value
     )
-    told = f"{one.event}: {EVENTS_TOLD[one.event]}, {format_count(int(one.counts.sum()))} in all"
+    told = rates.legend(picture, one)
     return joined(text(LEFT, y.end - 9, told, "name"), y_axis(y, number, 3), outline, *hits)
 
 
