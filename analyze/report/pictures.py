@@ -251,7 +251,7 @@ def event_rates(canvas: Canvas) -> list[Picture]:
     title = f"Events {picture.unit}"
     drawn = svg(last + 44, f"{title} over time", *panels, x_axis(x, last, last, _SECONDS, number))
     warnings = dict.fromkeys(one.about.warning for one in picture.series if one.about.warning)
-    told = f"each step is the mean of {picture.step}" if picture.is_mean else "each step has so many"
+    told = f"{'means of steps of' if picture.is_mean else 'a step is'} {picture.step}"
     return [Picture(_figure(title, told, " ".join(warnings), drawn), tuple(spots))]
 
 

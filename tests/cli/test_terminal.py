@@ -57,6 +57,16 @@ def test_progress_is_shown_on_a_terminal_and_gone_in_the_end(arguments: list[str
     assert done.shown.count("\x1b[?25l") == done.shown.count("\x1b[?25h") > 0, "the cursor is hidden"
 
 
+def test_progress_is_one_line_however_narrow_the_terminal_is() -> None:
+    done = on_terminal([*IMPATIENT, "report", SAMPLE], piped=True, columns=30)
+    assert "reading several-at-once.parque\r" in done.shown
+    assert done.screen == []
+
+
+def test_a_terminal_that_cannot_erase_shows_no_progress() -> None:
+    assert on_terminal([*IMPATIENT, "report", SAMPLE], piped=True, TERM="dumb").shown == ""
+
+
 def test_progress_is_not_in_the_output(here: Path) -> None:
     with_progress = on_terminal([*IMPATIENT, "report", SAMPLE], piped=True)
     assert "reading" in with_progress.shown

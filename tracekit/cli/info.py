@@ -45,7 +45,7 @@ def info(trace: Path, style: str, verify: bool) -> None:
     from tracekit.trace import open_trace
 
     opened = open_trace(trace)
-    with Progress(f"reading {printable(trace.name)}", opened.rows) as progress:
+    with Progress(f"reading {printable(trace.name, 40)}", opened.rows) as progress:
         opened.on_read = progress.add
         if verify:
             opened.verify()

@@ -52,8 +52,11 @@ class LiveLine:
     def show(self, text: str) -> None:
         """Change the line."""
         if self._live is not None:
+            from rich.text import Text
+
+            # What does not fit is cut: a line that wraps would not be one.
             with contextlib.suppress(OSError):
-                self._live.update(text, refresh=True)
+                self._live.update(Text(text, no_wrap=True, overflow="crop"), refresh=True)
 
     def show_share(self, doing: str, share: float) -> None:
         """Change the line to how much of something is done."""
@@ -164,7 +167,7 @@ def _live() -> "Live":
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=False)
+    console = Console(stderr=True, highlight=False)
     # What others print stays where they print it: standard output may be a file, or the next program's input.
     live = Live("", console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
     live.start()

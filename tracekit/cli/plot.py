@@ -121,7 +121,7 @@ def plot(  # noqa: PLR0913 - an argument for each option
     opened = open_trace(trace)
     if finding is not None:
         kind, chosen, selection = _of_finding(opened, finding, selection)
-    with Progress(f"drawing {printable(path.name)}") as progress:
+    with Progress(f"drawing {printable(path.name, 40)}") as progress:
         opened.on_read = progress.add
         save(draw(opened, str(kind), selection, size_px=size, dpi=dpi, **chosen), path, force)
     say(f"wrote {printable(str(path))} ({format_bytes(path.stat().st_size)})")
@@ -140,7 +140,7 @@ def _of_finding(trace: "Trace", number: int, selection: "Selection") -> tuple[st
     from tracekit.analyze import analyze, rows_to_read
     from tracekit.analyze.plots import of_finding
 
-    with Progress(f"reading {printable(trace.path.name)}", rows_to_read(trace, selection)) as progress:
+    with Progress(f"reading {printable(trace.path.name, 40)}", rows_to_read(trace, selection)) as progress:
         trace.on_read = progress.add
         report = analyze(trace, selection, processes=True)
     return of_finding(report, number, selection)

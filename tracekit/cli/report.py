@@ -83,7 +83,7 @@ def report(  # noqa: PLR0913 - an argument for each option
     if output is not None:
         check_output(output, force)
     opened, selection = open_trace(trace), selection_of(**selected)
-    with Progress(f"reading {printable(trace.name)}", rows_to_read(opened, selection)) as progress:
+    with Progress(f"reading {printable(trace.name, 40)}", rows_to_read(opened, selection)) as progress:
         opened.on_read = progress.add
         result = analyze(opened, selection, processes=True)
     if finding is not None:
