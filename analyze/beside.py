@@ -71,7 +71,7 @@ def heard(listener: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
     ours, theirs = get_context("spawn").Pipe(duplex=False)
 
     def listen() -> None:
-        with suppress(EOFError, OSError):
+        with ours, suppress(EOFError, OSError):
             while True:
                 listener(ours.recv())
 
@@ -82,7 +82,6 @@ def heard(listener: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
     finally:
         theirs.close()
         thread.join()
-        ours.close()
 
 
 def _start(process: Any) -> None:

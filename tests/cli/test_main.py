@@ -51,7 +51,7 @@ def test_examples_of_help_are_understood(name: str, capsys: Output) -> None:
     """Each has options that there are, with values that there may be."""
     assert main([name, "--help"]) == 0
     for example in capsys.readouterr().out.split("\n  Examples:\n")[1].split("\n\n")[0].splitlines():
-        command = shlex.split(re.split(r" [|>] ", example.strip().removeprefix("sudo "))[0], comments=True)
+        command = shlex.split(re.split(r" [|>]+ ", example.strip().removeprefix("sudo "))[0], comments=True)
         with cli.make_context("tracekit", command[1:], obj=module._Debug()) as context:
             found = cli.get_command(context, name)
             assert found is not None

@@ -54,7 +54,7 @@ def test_progress_is_shown_on_a_terminal_and_gone_in_the_end(arguments: list[str
     done = on_terminal([*WITHOUT_PRIVILEGES, *IMPATIENT, *arguments], piped=True, columns=100)
     assert words in done.shown
     assert not any(words in line for line in done.screen)
-    assert done.shown.count("\x1b[?25l") == done.shown.count("\x1b[?25h") > 0, "the cursor is hidden"
+    assert done.shown.rindex("\x1b[?25h") > done.shown.rindex("\x1b[?25l"), "the cursor is hidden"
 
 
 def test_progress_is_one_line_however_narrow_the_terminal_is() -> None:
@@ -138,10 +138,10 @@ def test_colours_are_for_terminals_and_for_who_asks(command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", [*SHOWN, ["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
 def test_lines_are_as_wide_as_the_terminal(command: list[str]) -> None:
-    for columns in (80, 130):
+    for columns in (80,) if "--help" in command else (80, 130):
         lines = on_terminal(whole(command), columns=columns, NO_COLOR="1").screen
-        # Commands to copy are whole, and so are the examples of help.
-        prose = [line for line in lines if not line.strip().startswith(("sudo ", "docker ", "apt ", "tracekit "))]
+        # Commands to copy are whole.
+        prose = [line for line in lines if not line.strip().startswith(("sudo ", "docker ", "apt "))]
         assert max(map(len, prose)) <= columns
 
 

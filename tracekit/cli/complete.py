@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from tracekit.schema import EVENTS, RECORDED_FAMILIES
+from tracekit.schema import ALL_EVENTS, EVENTS, RECORDED_FAMILIES
 
 #: A name from a trace is put into a command line only if no shell takes a part of it for more than a character.
 _HARMLESS = re.compile(r"[\w./+@%-]+", re.ASCII)
@@ -50,25 +50,15 @@ def disks_here(_: click.Context) -> Iterable[str]:
     return sorted(path.name for path in Path("/sys/block").glob("*"))
 
 
-def kinds(_: click.Context) -> Iterable[str]:
-    """Kinds of pictures."""
-    from tracekit.analyze.plots import KINDS
-
-    return KINDS
+def some(*known: str) -> Completion:
+    """Offers those of these names that begin with what was typed."""
+    return names(lambda _: known)
 
 
-def metrics(_: click.Context) -> Iterable[str]:
-    """Latencies that there are pictures of."""
-    from tracekit.analyze.plots.source import METRICS
-
-    return METRICS
-
-
-def events(_: click.Context) -> Iterable[str]:
-    """Events that there are pictures of."""
-    from tracekit.analyze.plots.source import TIMED_EVENTS
-
-    return TIMED_EVENTS
+#: What there are pictures of. Written out, since who presses the Tab key does not wait for the analyzer.
+KINDS = some("latency", "heatmap", "subsecond", "rates", "timeline", "io")
+METRICS = some("block.device", "block.queue", "block.total", "open", "process.lifetime")
+TIMED_EVENTS = some(*(event for event in ALL_EVENTS if event not in ("process", "lost")))
 
 
 def disks(context: click.Context) -> Iterable[str]:

@@ -18,7 +18,7 @@ def completion(context: click.Context, shell: str) -> None:
     \b
     Examples:
       tracekit completion bash | sudo tee /etc/bash_completion.d/tracekit
-      tracekit completion bash > ~/.local/share/bash-completion/completions/tracekit
+      tracekit completion bash >> ~/.bash_completion
       tracekit completion zsh > ~/.zfunc/_tracekit    # a folder of your fpath
       tracekit completion fish > ~/.config/fish/completions/tracekit.fish
     """

@@ -171,4 +171,5 @@ def _live() -> "Live":
     # What others print stays where they print it: standard output may be a file, or the next program's input.
     live = Live("", console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
     live.start()
+    console.show_cursor()  # who is killed meanwhile must not leave a terminal without one
     return live

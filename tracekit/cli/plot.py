@@ -30,7 +30,7 @@ class _Plot(click.Command):
 
 
 @click.command(cls=_Plot)
-@click.argument("kind", required=False, shell_complete=complete.names(complete.kinds))
+@click.argument("kind", required=False, shell_complete=complete.KINDS)
 @trace_argument
 @click.option(
     "-o",
@@ -60,7 +60,7 @@ class _Plot(click.Command):
 @click.option(
     "--metric",
     metavar="METRIC",
-    shell_complete=complete.names(complete.metrics),
+    shell_complete=complete.METRICS,
     help="Of latency, heatmap: block.device, block.queue, block.total, open, process.lifetime.",
 )
 @click.option("--group", metavar="FIELDS", help="Of latency, heatmap: one group only, such as disk=sda,op=read.")
@@ -69,7 +69,7 @@ class _Plot(click.Command):
     "events",
     metavar="EVENT",
     multiple=True,
-    shell_complete=complete.names(complete.events),
+    shell_complete=complete.TIMED_EVENTS,
     help="Of subsecond, rates: exec, exit, open, block_issue, ...",
 )
 @click.option(
