@@ -63,6 +63,7 @@ stress: setup
 setup: system .venv/.installed
 
 setup-test: system-test .venv/.installed-test
+	@scripts/install-system-packages browser
 
 system:
 	@scripts/install-system-packages

@@ -1,10 +1,10 @@
 """From a trace to a report: what each family of events tells, together."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from tracekit.analyze.beside import beside
+from tracekit.analyze.beside import beside, heard
 from tracekit.analyze.columns import NULL
 from tracekit.analyze.families import BlockTold, OpenTold, ProcessTold, tell_blocks, tell_opens, tell_processes
 from tracekit.analyze.findings import findings
@@ -14,7 +14,7 @@ from tracekit.analyze.quality import quality
 from tracekit.analyze.results import LostWindow, Pattern, Report, TraceFacts, Workload
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import read_windows
-from tracekit.schema import FAMILY_OF, RECORDED_FAMILIES
+from tracekit.schema import EVENTS, FAMILY_OF, RECORDED_FAMILIES
 from tracekit.trace import Trace
 from tracekit.units import SECOND_NS
 
@@ -41,18 +41,26 @@ def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = False
     """
     selection.check(trace)
     if not processes or trace.rows < _LARGE:
-        told = tell_processes(trace, selection), tell_blocks(trace, selection), tell_opens(trace, selection)
+        families = tell_processes(trace, selection), tell_blocks(trace, selection), tell_opens(trace, selection)
     else:
         keep_freed_memory()
-        with beside(_tell_blocks, trace, selection) as blocks:
+        with heard(trace.on_read) as on_read, beside(_tell_blocks, trace, selection, on_read) as blocks:
             lives, opens = tell_processes(trace, selection), tell_opens(trace, selection)
-            told = lives, blocks(), opens
-    return _Analysis(trace, selection, *told).report()
+            families = lives, blocks(), opens
+    return _Analysis(trace, selection, *families).report()
 
 
-def _tell_blocks(trace: Trace, selection: Selection) -> BlockTold:
+def _tell_blocks(trace: Trace, selection: Selection, on_read: Callable[[int], None]) -> BlockTold:
+    trace.on_read = on_read
     keep_freed_memory()
     return tell_blocks(trace, selection)
+
+
+def rows_to_read(trace: Trace, selection: Selection = ALL) -> int:
+    """How many rows `analyze` reads at most: each family for its names and for what it tells; opens for failures."""
+    start_ns, end_ns = selection.span(trace)
+    passes = {"process": 2, "block": 2, "open": 3}
+    return sum(n * trace.rows_of(*EVENTS[family], start_ns=start_ns, end_ns=end_ns) for family, n in passes.items())
 
 
 @dataclass(frozen=True)

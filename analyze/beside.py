@@ -5,7 +5,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
@@ -46,6 +46,42 @@ def beside(
             process.kill()
             process.join()
         ours.close()
+
+
+class _Teller:
+    """Calls a function of the process that made it, from there and, given as an argument, from another."""
+
+    def __init__(self, listener: Callable[[int], None], end: Connection) -> None:
+        self._listener, self._end = listener, end
+
+    def __call__(self, number: int) -> None:
+        self._listener(number)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._end, "send")
+
+
+@contextmanager
+def heard(listener: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Let a process hear of numbers while it waits for another.
+
+    Yields:
+        An argument for what is called by `beside` within this context: with it that calls the listener here.
+    """
+    ours, theirs = get_context("spawn").Pipe(duplex=False)
+
+    def listen() -> None:
+        with ours, suppress(EOFError, OSError):
+            while True:
+                listener(ours.recv())
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield _Teller(listener, theirs)
+    finally:
+        theirs.close()
+        thread.join()
 
 
 def _start(process: Any) -> None:

@@ -266,7 +266,7 @@ def recover(
 
     Raises:
         UsageError: there is nothing to recover, the recorder still runs, or the output exists.
-        TraceError: the journal is damaged from its beginning.
+        TraceError: the journal is damaged from its beginning, or there is only a trace, and that is damaged.
     """
     name = recording.name
     if name.startswith(".") and name.endswith(".journal"):
@@ -274,6 +274,12 @@ def recover(
     output = output or recording
     if os.path.lexists(recording) and not os.path.lexists(journal_path(recording)):
         remove_discarded(recording)
+        try:
+            open_trace(recording)
+        except TraceError as error:
+            raise TraceError(
+                f"{error}; it could only be recovered from the journal {journal_path(recording)}, and there is none"
+            ) from error
         raise UsageError(f"{recording} is there, and there is no unfinished recording of it: nothing is to be done")
     try:
         journal = JournalReader(journal_path(recording))

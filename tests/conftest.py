@@ -2,7 +2,6 @@
 
 import functools
 import os
-import shutil
 import sys
 
 import pytest
@@ -26,7 +25,9 @@ def why_no_recording() -> str | None:
 
 def why_no_browser() -> str | None:
     """Why this machine cannot look at a page; None if it can."""
-    return None if shutil.which("chromium") else "there is no chromium: install the package of that name"
+    from pages import why_no_browser as why
+
+    return why()
 
 
 _NEEDS = {"kernel": why_no_recording, "browser": why_no_browser}

@@ -1,6 +1,8 @@
 """Strings from a trace are hostile: what a terminal may be shown of them."""
 
+import difflib
 import unicodedata
+from collections.abc import Sequence
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -35,3 +37,9 @@ def _escape(character: str) -> str:
 def decode(raw: bytes) -> str:
     r"""Bytes of the kernel as text: UTF-8, and each byte that is none as `\xNN`."""
     return raw.decode("utf-8", "backslashreplace")
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """What to do about a name that is none of those known: the one that was meant, if it can be told, else all."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"

@@ -3,7 +3,7 @@
 import functools
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,10 +44,14 @@ class Trace:
     Attributes:
         path: the file.
         metadata: what the footer says: clock, counters, disks, whether the recording is complete.
+        on_read: called, by whatever thread reads, with the number of rows each time that some were read.
     """
+
+    on_read: Callable[[int], None]
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.on_read = lambda rows: None
         self._source, self._file = _open_parquet(path)
         raw = (self._file.metadata.metadata or {}).get(METADATA_KEY)
         if raw is None:
@@ -133,15 +137,23 @@ class Trace:
         read = list(dict.fromkeys([*wanted, *keys]))
         # A reader of its own: one reader must not be used by two threads at once.
         file = _reader(self._source, self._file.metadata)
-        for group in range(file.num_row_groups):
-            if not self._may_hold(group, events, start_ns, end_ns):
-                continue
+        for group in self._groups(events, start_ns, end_ns):
             try:
                 table = file.read_row_group(group, columns=read, use_threads=False)
             except (OSError, pa.ArrowException) as error:
                 raise TraceError(f"{self.path} is damaged in row group {group}: {_first_line(error)}") from error
+            self.on_read(len(table))
             table = _select(table, events, start_ns, end_ns).select(wanted)
             yield from table.unify_dictionaries().combine_chunks().to_batches()
+
+    def verify(self) -> None:
+        """Read all of it, and keep nothing.
+
+        Raises:
+            TraceError: a part is damaged.
+        """
+        for _ in self.batches():
+            pass
 
     def table(
         self,
@@ -166,6 +178,15 @@ class Trace:
     ) -> "pd.DataFrame":
         """The same as `table`, as a pandas frame; see `to_pandas`."""
         return to_pandas(self.table(*events, columns=columns, start_ns=start_ns, end_ns=end_ns))
+
+    def rows_of(self, *events: str, start_ns: int | None = None, end_ns: int | None = None) -> int:
+        """How many rows `batches` reads to find these: those of all row groups that may hold some."""
+        groups = self._groups(events, start_ns, end_ns)
+        return sum(self._file.metadata.row_group(group).num_rows for group in groups)
+
+    def _groups(self, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> list[int]:
+        every = range(self._file.num_row_groups)
+        return [group for group in every if self._may_hold(group, events, start_ns, end_ns)]
 
     def _may_hold(self, group: int, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> bool:
         times, names = self._statistics(group, "ts_ns"), self._statistics(group, "event")

@@ -22,7 +22,7 @@ class TimeBins:
     Attributes:
         origin_ns: when the recording began: what the axis counts from.
         start_ns: when the first bin begins, on the boot clock.
-        end_ns: when what is looked at ends.
+        end_ns: when the last bin ends.
     """
 
     origin_ns: int
@@ -35,6 +35,16 @@ class TimeBins:
         """So many bins of the part of a trace that was selected."""
         start_ns, end_ns = selection.span(trace)
         return TimeBins(trace.start_ns, start_ns, max(end_ns, start_ns + 1), count)
+
+    @staticmethod
+    def round(trace: Trace, selection: Selection, most: int) -> "TimeBins":
+        """At most so many bins of 1, 2 or 5 times a power of ten nanoseconds; the last may end behind the part."""
+        start_ns, end_ns = selection.span(trace)
+        least_ns = -(-max(end_ns - start_ns, 1) // most)
+        power = 10 ** (len(str(least_ns)) - 1)
+        width_ns = next(step * power for step in (1, 2, 5, 10) if step * power >= least_ns)
+        count = -(-max(end_ns - start_ns, 1) // width_ns)
+        return TimeBins(trace.start_ns, start_ns, start_ns + count * width_ns, count)
 
     @property
     def width_ns(self) -> int:

@@ -23,18 +23,15 @@ from tracekit.units import format_count
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
-_COLUMNS, _ROWS = 600, 300
+_COLUMNS, _ROWS = 200, 300
+#: In a column each op has a lane of its own, so that none covers another: points of a column, and of a mark's height.
+_COLUMN_POINTS, _MARK_POINTS = 3.0, 4.0
 #: The disk is looked at in granules of 1 MiB; a stretch without I/O that is longer than this part of all is left out.
 _GRANULE = 1 << 11
 _GAP, _MOST_ZONES = 0.05, 4
-#: What is drawn last lies above.
-_OPS = {
-    "write": (style.ORANGE, "s"),
-    "read": (style.BLUE, "o"),
-    "discard": (style.GREEN, "^"),
-    "other": (style.PURPLE, "D"),
-}
+_OPS = {"read": style.BLUE, "write": style.ORANGE, "discard": style.GREEN, "other": style.PURPLE}
 
 
 @dataclass(frozen=True)
@@ -167,30 +164,40 @@ def _by_op(blocks: BlockIO) -> dict[str, Ints]:
 
 
 def draw(picture: IoMap, figure: "Figure") -> None:
-    """A mark for each cell in which there was I/O, its colour and form by op; a panel for each zone."""
+    """A mark for each cell in which there was I/O, in the colour of its op; a panel for each zone."""
     panels = figure.subplots(len(picture.zones), 1, sharex=True, squeeze=False)[::-1, 0]
-    counted = picture.counted()
     for axes, zone in zip(panels, picture.zones, strict=True):
-        _draw_zone(axes, zone, picture.bins.edges_s, counted)
+        _draw_zone(axes, zone, picture.bins.edges_s)
         style.offset_axis(axes, zone.low, zone.high, max(6 // len(panels), 2))
         axes.tick_params(labelbottom=axes is panels[0])
     style.time_axis(panels[0], picture.bins.edges_s[0], picture.bins.edges_s[-1])
     for axes in panels:
         style.shade(axes, picture.about.lost)
-    style.legend(panels[0], markerscale=2.5)
+    style.legend(panels[0], handles=_handles(picture), handlelength=0.9)
     figure.supylabel("offset on the disk", fontsize=11.5)
     title = f"I/O by place on {style.shown(picture.disk)}"
     style.heading(panels[-1], title, [*style.whence(picture.about), _told(picture)], picture.about.warning)
 
 
-def _draw_zone(axes: "Axes", zone: Zone, edges_s: Floats, counted: Counter[str]) -> None:
-    middle = (edges_s[1:] + edges_s[:-1]) / 2
-    for op, counts in zone.counts.items():
+def _draw_zone(axes: "Axes", zone: Zone, edges_s: Floats) -> None:
+    figure = axes.get_figure()
+    assert figure is not None  # what is drawn is in a picture
+    there = {op: counts for op, counts in zone.counts.items() if counts.any()}
+    width = 1 / len(there)
+    points = _COLUMN_POINTS * width * figure.get_figure(root=True).get_size_inches()[0] / 10
+    for lane, (op, counts) in enumerate(there.items()):
         when, where = np.nonzero(counts)
-        colour, form = _OPS[op]
+        at_s = edges_s[when] + (lane + 0.5) * width * (edges_s[1] - edges_s[0])
         place = zone.low + (where + 0.5) * (zone.high - zone.low) / counts.shape[1]
-        label = f"{op}: {format_count(counted[op])}"
-        axes.scatter(middle[when], place, s=9, c=colour, marker=form, lw=0, alpha=0.8, label=label, rasterized=True)
+        axes.scatter(at_s, place, s=_MARK_POINTS**2, c=_OPS[op], marker="|", lw=points, rasterized=True)
+
+
+def _handles(picture: IoMap) -> "list[Patch]":
+    """What colours stand for: each op, with how much there is of it."""
+    from matplotlib.patches import Patch
+
+    counted = picture.counted().items()
+    return [Patch(color=_OPS[op], label=f"{op}: {format_count(count)}") for op, count in counted]
 
 
 def _told(picture: IoMap) -> str:

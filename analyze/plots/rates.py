@@ -1,4 +1,4 @@
-"""How many events a second over time, and when the recorder was blind."""
+"""How many events over time, and when the recorder was blind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,14 +36,39 @@ class Series:
 
 @dataclass(frozen=True)
 class Rates:
-    """How often several events happened."""
+    """How often several events happened.
+
+    Attributes:
+        end_ns: when what is looked at ends: the last step may be cut short by that.
+    """
 
     bins: TimeBins
+    end_ns: int
     series: tuple[Series, ...]
 
-    def per_second(self, one: Series) -> Floats:
-        """The rate of an event in each stretch of time."""
-        return np.asarray(one.counts * (SECOND_NS / self.bins.width_ns))
+    @property
+    def is_mean(self) -> bool:
+        """Whether steps are so long that the mean rate in each is shown, instead of how many events it has."""
+        return self.bins.width_ns >= SECOND_NS
+
+    @property
+    def unit(self) -> str:
+        """What a value of `shown` is: `per second`, or `per 50 ms` where a step is that short."""
+        return "per second" if self.is_mean else f"per {self.step}"
+
+    @property
+    def step(self) -> str:
+        """How long a step is, for a person."""
+        return style.short(format_ns(self.bins.width_ns))
+
+    @property
+    def edges_s(self) -> Floats:
+        """Where steps begin, and where the last one ends, in seconds from the start of the recording."""
+        return np.minimum(self.bins.edges_s, (self.end_ns - self.bins.origin_ns) / SECOND_NS)
+
+    def shown(self, one: Series) -> Floats:
+        """What is drawn of an event in each step."""
+        return np.asarray(one.counts / np.diff(self.edges_s) if self.is_mean else one.counts, dtype=np.float64)
 
 
 def data(trace: Trace, selection: Selection = ALL, *, events: Sequence[str] = ()) -> Rates:
@@ -57,7 +82,7 @@ def data(trace: Trace, selection: Selection = ALL, *, events: Sequence[str] = ()
     if len(wanted) > _MOST:
         raise UsageError(f"a picture holds the rates of {_MOST} events, not of {len(wanted)}")
     selection.check(trace)
-    bins = TimeBins.of(trace, selection, _BINS)
+    bins = TimeBins.round(trace, selection, _BINS)
     series = [
         Series(About.of(trace, selection, FAMILY_OF[event]), event, _count(trace, selection, event, bins))
         for event in wanted
@@ -65,7 +90,7 @@ def data(trace: Trace, selection: Selection = ALL, *, events: Sequence[str] = ()
     kept = tuple(one for one in series if one.counts.any() or one.about.lost)
     if not kept:
         raise nothing(trace, selection, f"{' or '.join(wanted)} events")
-    return Rates(bins, kept)
+    return Rates(bins, selection.span(trace)[1], kept)
 
 
 def _count(trace: Trace, selection: Selection, event: str, bins: TimeBins) -> Ints:
@@ -81,26 +106,28 @@ def draw(picture: Rates, figure: "Figure") -> None:
     for axes, one in zip(panels, picture.series, strict=True):
         _panel(axes, picture, one)
         axes.tick_params(labelbottom=axes is panels[-1])
-    times_s = picture.bins.edges_s
+    times_s = picture.edges_s
     style.time_axis(panels[-1], times_s[0], times_s[-1])
     for axes, one in zip(panels, picture.series, strict=True):
         style.shade(axes, one.about.lost)
     first = picture.series[0]
     whole, *part = style.whence(first.about)
-    told = [f"{whole}; a step is {format_ns(picture.bins.width_ns)}", *part]
-    title = f"Events per second: {', '.join(one.event for one in picture.series)}"
-    style.heading(panels[0], title, [*told, *_legend(first)], first.about.warning)
+    told = [f"{whole}{f'; steps are means of {picture.step}' if picture.is_mean else ''}", *part]
+    title = f"Events {picture.unit}: {', '.join(one.event for one in picture.series)}"
+    style.heading(panels[0], title, [*told, legend(picture, first)], first.about.warning)
     figure.align_ylabels(panels)
     for axes, one in list(zip(panels, picture.series, strict=True))[1:]:
-        style.lines(axes, _legend(one), one.about.warning)
+        style.lines(axes, [legend(picture, one)], one.about.warning)
 
 
 def _panel(axes: "Axes", picture: Rates, one: Series) -> None:
-    axes.stairs(picture.per_second(one), picture.bins.edges_s, fill=True, color=_COLOURS[FAMILY_OF[one.event]])
-    style.count_axis(axes, "per second", ticks=max(6 // len(picture.series), 2) + 1)
+    axes.stairs(picture.shown(one), picture.edges_s, fill=True, color=_COLOURS[FAMILY_OF[one.event]])
+    style.count_axis(axes, picture.unit, ticks=max(6 // len(picture.series), 2) + 1)
 
 
-def _legend(one: Series) -> list[str]:
-    total, peak = int(one.counts.sum()), int(one.counts.max())
-    told = f"{format_count(total)} in all, at most {format_count(peak)} in a step"
-    return [f"{one.event} ({EVENTS_TOLD[one.event]}): {told}"]
+def legend(picture: Rates, one: Series) -> str:
+    """What stands above the panel of an event."""
+    total, peak = int(one.counts.sum()), round(float(picture.shown(one).max()))
+    least = "fewer than 1" if total and not peak else format_count(peak)
+    told = f"{format_count(total)} in all, at most {least} {picture.unit}"
+    return f"{one.event} ({EVENTS_TOLD[one.event]}): {told}"

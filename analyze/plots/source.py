@@ -1,6 +1,5 @@
 """What pictures are made of: latencies and times of events, as the report has them, a piece at a time."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows, read_windows
 from tracekit.errors import UsageError
 from tracekit.schema import ALL_EVENTS, FAMILY_OF
+from tracekit.text import did_you_mean
 from tracekit.trace import Trace
 from tracekit.units import SECOND_NS, format_count, format_ns
 
@@ -133,9 +133,7 @@ def nothing(trace: Trace, selection: Selection, what: str) -> NothingToShowError
 
 def suggest(name: str, known: tuple[str, ...], what: str) -> UsageError:
     """The error for a name that is none of those known."""
-    near = difflib.get_close_matches(name, known, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-    return UsageError(f"there is no {what} {name!r}: {advice}")
+    return UsageError(f"there is no {what} {name!r}: {did_you_mean(name, known)}")
 
 
 # --- latencies ---

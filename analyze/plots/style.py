@@ -71,13 +71,18 @@ def look(**options: Any) -> Iterator[None]:
         yield
 
 
-def new_figure() -> "Figure":
-    """An empty picture of the usual size."""
+def new_figure(size_px: tuple[int, int] = SIZE_PX, dpi: int = DPI) -> "Figure":
+    """An empty picture.
+
+    Args:
+        size_px: width and height in pixels.
+        dpi: pixels of an inch, which say how large text and lines are.
+    """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     margins = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-    return Figure(figsize=(SIZE_PX[0] / DPI, SIZE_PX[1] / DPI), dpi=DPI, layout=margins)
+    return Figure(figsize=(size_px[0] / dpi, size_px[1] / dpi), dpi=dpi, layout=margins)
 
 
 # --- strings ---
@@ -202,7 +207,9 @@ def offset_axis(axes: "Axes", low: int, high: int, most: int) -> None:
     if len(set(labels)) < len(labels):
         labels[1:] = [f"+{short(format_bytes(tick - ticks[0]))}" for tick in ticks[1:]]
     axes.set_yticks(ticks, labels)
-    axes.set_ylim(min(ticks[0], low), max(ticks[-1], high))
+    first, last = min(ticks[0], low), max(ticks[-1], high)
+    # What lies at the very edge must be seen.
+    axes.set_ylim(first - 0.02 * (last - first), last + 0.02 * (last - first))
     axes.grid(axis="y")
 
 

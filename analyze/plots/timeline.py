@@ -127,7 +127,11 @@ def _typical(lives: Lives, rhythm: Pattern, origin_ns: int) -> _Burst:
     latest = int(lives.start_ns[burst].max()) + max(rhythm.pause_ns, 1)
     who = rhythm.scope.get("parent") or next(iter(rhythm.scope.values()), "all")
     what = f"{len(burst)} processes of {style.shown(who)}, every {format_ns(rhythm.period_ns)}"
-    return _Burst(burst, _end(lives, burst, latest), what, f"burst {number + 1} of {len(bursts)}")
+    usual = f"with the usual {rhythm.burst_size} processes"
+    if len(burst) != rhythm.burst_size:
+        usual = f"next to the usual {rhythm.burst_size} processes"
+    which = f"burst {number + 1} of {len(bursts)}, the middle one of those {usual}"
+    return _Burst(burst, _end(lives, burst, latest), what, which)
 
 
 def _busiest(lives: Lives, size: int) -> _Burst:

@@ -132,7 +132,7 @@ def rhythms(canvas: Canvas) -> Iterator[Picture]:
 
 
 def event_rates(canvas: Canvas) -> Iterator[Picture]:
-    """How many events a second over time: programs started, I/O, opens."""
+    """How many events over time: programs started, I/O, opens."""
     return _there(_rates, canvas)
 
 
@@ -189,15 +189,15 @@ def _within_second(canvas: Canvas, event: str | None) -> Drawing:
 
 def _rates(canvas: Canvas) -> Drawing:
     data = rates.data(canvas.trace, canvas.selection)
-    steps = list(pairwise(data.bins.edges_s.tolist()))
+    steps, digits = list(pairwise(data.edges_s.tolist())), int(data.is_mean)
     told = [
-        Area(panel, step, None, f"{step[0]:,.2f} s: {rate:,.1f} {one.event} a second")
+        Area(panel, step, None, f"{step[0]:,.2f} s: {value:,.{digits}f} {one.event} {data.unit}")
         for panel, one in enumerate(data.series)
-        for step, rate in zip(steps, data.per_second(one).tolist(), strict=True)
-        if rate
+        for step, value in zip(steps, data.shown(one).tolist(), strict=True)
+        if value
     ]
     where = _when(canvas, [one.event for one in data.series])
-    return Drawing("rates", data, "Events per second", "rates", told, "events per second", where)
+    return Drawing("rates", data, "Events over time", "rates", told, "events over time", where)
 
 
 def _burst(canvas: Canvas, place: int, pattern: Pattern) -> Drawing:

@@ -1,7 +1,6 @@
 """Pages of reports in a real browser: nothing leaves them, nothing goes wrong, and what can be pointed at answers."""
 
 import io
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from hostile import NAMES, hostile
 from matplotlib.image import imread
+from pages import launched
 from playwright.sync_api import Browser, Page, sync_playwright
 from scenarios import everything
 
@@ -39,8 +39,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        # Chromium's own sandbox does not start for root.
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False)
+        browser = launched(playwright)
         yield browser
         browser.close()
 

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+from damage import small_trace
 from tracebuilder import TraceBuilder
 
 from tracekit.cli.main import main
@@ -101,3 +103,27 @@ def test_json(builder: TraceBuilder, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert facts["rows"] == {"exec": 1, "open": 2}
     assert facts["metadata"]["duration_ns"] == 10 * 10**9
     assert facts["metadata"]["clock"]["name"] == "CLOCK_BOOTTIME"
+
+
+def test_what_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = small_trace(tmp_path / "trace.parquet")
+    assert main(["info", str(path), "--verify"]) == 0
+    assert "verified   all of it can be read\n" in capsys.readouterr().out
+    assert main(["info", str(path), "--verify", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verified"] is True
+
+
+@pytest.mark.parametrize("part", range(20))
+def test_damage_is_found_wherever_it_is(part: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = small_trace(tmp_path / "trace.parquet")
+    groups = pq.read_metadata(path)
+    raw = bytearray(path.read_bytes())
+    column = groups.row_group(part % groups.num_row_groups).column(part)
+    begin = column.dictionary_page_offset or column.data_page_offset
+    raw[begin + column.total_compressed_size - 1] ^= 0xFF
+    path.write_bytes(raw)
+    assert main(["info", str(path), "--verify"]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{path} is damaged in row group {part % groups.num_row_groups}: " in err
+    assert err.count("\n") == 1

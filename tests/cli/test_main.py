@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,23 @@ def test_every_command_has_help(name: str, capsys: Output) -> None:
     out = capsys.readouterr().out
     assert out.startswith(f"Usage: tracekit {name} ")
     assert "--debug" in out
+    assert "  -h, --help" in out
+    text, options = out.split("\nOptions:\n")
+    examples = text.split("\n  Examples:\n")[1].splitlines()
+    assert all(f"tracekit {name}" in example for example in examples if example)
+    assert "Examples:" not in options
+
+
+@pytest.mark.parametrize("name", module.COMMANDS)
+def test_examples_of_help_are_understood(name: str, capsys: Output) -> None:
+    """Each has options that there are, with values that there may be."""
+    assert main([name, "--help"]) == 0
+    for example in capsys.readouterr().out.split("\n  Examples:\n")[1].split("\n\n")[0].splitlines():
+        command = shlex.split(re.split(r" [|>]+ ", example.strip().removeprefix("sudo "))[0], comments=True)
+        with cli.make_context("tracekit", command[1:], obj=module._Debug()) as context:
+            found = cli.get_command(context, name)
+            assert found is not None
+            found.make_context(name, command[2:], parent=context)
 
 
 def test_without_a_command_there_is_help_and_a_failure(capsys: Output) -> None:
@@ -53,7 +72,10 @@ def test_without_a_command_there_is_help_and_a_failure(capsys: Output) -> None:
         (["frobnicate"], "there are record, recover, info, report"),
         (["--frobnicate"], "--frobnicate"),
         (["info", "--format"], "--format"),
-        (["info", "--formt", "json", "x"], "--formt"),
+        (["info", "--formt", "json", "x"], "Did you mean"),
+        (["info", "--format", "jsn", "x"], "there is no 'jsn': did you mean 'json'?"),
+        (["record", "--backend", "cor"], "there is no 'cor': did you mean 'core'?"),
+        (["completion", "fsh"], "there is no 'fsh': did you mean 'fish'?"),
         (["info", "--format", "yaml", "x"], "'yaml'"),
         (["info", "a", "b"], "unexpected extra argument"),
         (["a\nb\x1b[2J"], "'a\\nb\\x1b[2J'"),

@@ -1,5 +1,6 @@
 """`tracekit plot`: what is written where, and what is refused with one line."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,8 @@ def test_nothing_is_overwritten_without_force(recorded: Path, capsys: Output) ->
         ["rates", "--disk", "sda", "--event", "block_issue"],
         ["timeline", "--pattern", "1"],
         ["io", "--disk", "sdb"],
+        ["rates", "--size", "3000x1700"],
+        ["rates", "--dpi", "120"],
     ],
     ids=" ".join,
 )
@@ -91,6 +94,8 @@ def test_options(options: list[str], recorded: Path) -> None:
         (["timeline", "--pattern", "7"], "there is no rhythm 7"),
         (["io", "--disk", "sdz"], "nothing to draw: no block I/O"),
         (["io", "--from", "1h"], "behind the end of the recording"),
+        (["io", "--size", "large"], "'large' is no size: give pixels, such as 1920x1080"),
+        (["io", "--size", "1920x1080", "--dpi", "300"], "give at most "),
         (["io", "-o", "x.pdf"], "must end in .png or .svg"),
         (["io", "-o", "missing/x.png"], "does not exist"),
         (["io", "--from", "soon"], "'soon' is not a duration"),
@@ -105,6 +110,39 @@ def test_what_makes_no_sense_is_one_line(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("tracekit: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert not list(here.iterdir())
+
+
+def test_the_picture_of_a_finding(recorded: Path, here: Path, capsys: Output) -> None:
+    assert main(["plot", "--finding", "1", str(recorded)]) == 0
+    assert capsys.readouterr().err.startswith("tracekit: wrote nightly-finding-1.png (")
+    assert main(["plot", "timeline", str(recorded), "-o", "timeline.png"]) == 0
+    assert Path("nightly-finding-1.png").read_bytes() == Path("timeline.png").read_bytes()
+    shutil.copy(recorded, "trace.parquet")
+    assert main(["plot", "--finding", "1", "-o", "x.svg", "--size", "1800x1000"]) == 0
+    assert b"<svg" in Path("x.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--finding", "99", "RECORDED"], "there is no finding 99: the report has "),
+        (["latency", "RECORDED", "--finding", "1"], "--finding chooses the kind of picture"),
+        (["--finding", "1", "RECORDED", "--metric", "open"], "--finding chooses the kind of picture"),
+        (["--finding", "1", "latncy"], "there is no file latncy"),
+        (["--finding", "1", "RECORDED", "-o", "x.pdf"], "must end in .png or .svg"),
+        ([], "name a kind of picture: there are latency, heatmap, subsecond, rates, timeline, io; or give --finding N"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_finding_that_cannot_be_drawn(
+    options: list[str], words: str, recorded: Path, here: Path, capsys: Output
+) -> None:
+    assert main(["plot", *(str(recorded) if word == "RECORDED" else word for word in options)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
     assert err.count("\n") == 1
     assert words in err
     assert not list(here.iterdir())

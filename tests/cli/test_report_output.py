@@ -1,13 +1,17 @@
 """`tracekit report -o`: the ending says what is written, whole or not at all, and nothing is overwritten."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hostile import NAMES, hostile
 from scenarios import everything
+from tracebuilder import TraceBuilder
 
+from tracekit import open_trace
 from tracekit.cli.main import main
+from tracekit.schema import SCHEMA
 
 Output = pytest.CaptureFixture[str]
 
@@ -52,6 +56,52 @@ def test_a_file_has_what_would_be_printed(style: str, name: str, recorded: Path,
     assert Path(name).read_text() == printed
 
 
+def test_the_events_of_a_finding_as_text(recorded: Path, capsys: Output) -> None:
+    assert main(["report", str(recorded), "--finding", "1", "--top", "2"]) == 0
+    out, err = capsys.readouterr()
+    shown, columns, *events = out.splitlines()
+    assert main(["report", str(recorded)]) == 0
+    report = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith("Raw events behind finding 1: ")
+    assert f"1. {shown.removeprefix('Raw events behind finding 1: ')}" in report
+    assert columns.split() == ["time", "event", "command", "(pid)", "more"]
+    assert len(events) == 2
+    more = int(err.split(" more: --top ")[0].rpartition(" ")[2].replace(",", ""))
+    assert f"--top {more + 2} shows all" in err
+
+
+def test_the_events_of_a_finding_as_json(recorded: Path, capsys: Output) -> None:
+    assert main(["report", str(recorded), "--finding", "1", "--top", "2", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    told = json.loads(out)
+    assert list(told) == ["report_format", "finding", "start_ns", "rows", "omitted"]
+    assert main(["report", str(recorded), "--format", "json"]) == 0
+    assert told["finding"] == json.loads(capsys.readouterr().out)["findings"][0]
+    trace = open_trace(recorded)
+    assert [list(row) for row in told["rows"]] == [SCHEMA.names] * 2
+    assert all(told["start_ns"] == trace.start_ns <= row["ts_ns"] < trace.end_ns for row in told["rows"])
+    assert told["omitted"] > 0
+    for name in ("x.json", "x.txt"):
+        assert main(["report", str(recorded), "--finding", "1", "--top", "2", "-o", name]) == 0
+        capsys.readouterr()
+    assert Path("x.json").read_text() == out
+    assert Path("x.txt").read_text().startswith("Raw events behind finding 1: ")
+
+
+def test_numbers_of_raw_events_are_written_as_people_read_them(here: Path, capsys: Output) -> None:
+    builder = TraceBuilder()
+    for number in range(40):
+        builder.add(
+            "open", 10**9 + number, pid=7, comm="app", path="/x", ret=-2, duration_ns=2480, flags=0x8000, mode=420
+        )
+    path = str(builder.write(here / "t.parquet"))
+    assert main(["report", path, "--finding", "1", "--top", "1"]) == 0
+    event = capsys.readouterr().out.splitlines()[-1]
+    expected = "1.000000000 s  open  app (7)  path=/x ret=ENOENT duration=2.48 us flags=0x8000 mode=0644"
+    assert re.sub(" +", " ", event).strip() == re.sub(" +", " ", expected)
+
+
 def test_two_runs_give_the_same_page(recorded: Path) -> None:
     for name in ("a.html", "b.html"):
         assert main(["report", str(recorded), "-o", name]) == 0
@@ -79,9 +129,11 @@ def test_it_is_readable_by_its_owner_only(recorded: Path) -> None:
         (["-o", "report"], "must end in .html, .json, .md, .txt"),
         (["-o", "x.html", "--format", "text"], "--format text contradicts the ending of x.html"),
         (["-o", "x.json", "--format", "md"], "--format md contradicts the ending of x.json"),
-        (["-o", "x.txt", "--finding", "1"], "-o takes a whole report"),
+        (["-o", "x.html", "--finding", "1"], "--finding gives text or JSON, not html"),
+        (["--format", "md", "--finding", "1"], "--finding gives text or JSON, not md"),
+        (["--finding", "99"], "there is no finding 99: the report has "),
         (["-o", "missing/x.html"], "does not exist"),
-        (["--format", "html"], "'html' is not one of"),
+        (["--format", "html"], "there is no 'html': there are text, json, md"),
     ],
     ids=" ".join,
 )

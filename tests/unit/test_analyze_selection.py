@@ -173,7 +173,7 @@ def test_what_is_left_out_is_counted_right(tmp_path, monkeypatch, capsys):
     for top, more in ((1000, 2000), (500, 2500), (600, 2400), (3000, 0)):
         assert main(["report", path, "--finding", "1", "--top", str(top)]) == 0
         said = capsys.readouterr()
-        assert len(said.out.splitlines()) == top
+        assert len(said.out.splitlines()) == 2 + top
         assert said.err == (f"and {more:,} more: --top 3000 shows all\n" if more else "")
 
 

@@ -1,5 +1,6 @@
 """Pictures of every kind of every sample: drawn without a warning, not empty, small, and the same each time."""
 
+import dataclasses
 import hashlib
 import io as memory
 import re
@@ -20,8 +21,9 @@ from scenarios import everything
 from tracebuilder import SECOND_NS, TraceBuilder
 
 from tracekit import Trace, open_trace
-from tracekit.analyze import plots
+from tracekit.analyze import Selection, analyze, plots
 from tracekit.analyze.plots import style
+from tracekit.analyze.results import Finding, Where
 from tracekit.errors import UsageError
 
 SAMPLES = sorted((Path(__file__).parents[2] / "sample_traces").glob("*.parquet"))
@@ -207,3 +209,88 @@ def test_reports_and_data_do_without_matplotlib() -> None:
         "sys.exit('matplotlib' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(SAMPLES[-1])], check=True)
+
+
+@pytest.mark.parametrize(
+    ("size_px", "dpi", "expected"),
+    [
+        (None, None, ((1500, 850), 150)),
+        (None, 100, ((1500, 850), 100)),
+        ((3000, 1700), None, ((3000, 1700), 300)),
+        ((1000, 850), None, ((1000, 850), 100)),
+        ((1000, 850), 110, ((1000, 850), 110)),
+    ],
+)
+def test_the_size_of_a_picture(
+    size_px: tuple[int, int] | None, dpi: int | None, expected: tuple[tuple[int, int], int]
+) -> None:
+    assert plots.resolution(size_px, dpi) == expected
+    figure = plots.plot(open_trace(SAMPLES[-1]), "rates", size_px=size_px, dpi=dpi)
+    (width, height), _ = expected
+    assert imread(memory.BytesIO(written(figure, "png"))).shape[:2] == (height, width)
+
+
+def test_a_timeline_has_the_size_that_is_asked_for() -> None:
+    figure = plots.plot(open_trace(SAMPLES[-1]), "timeline", size_px=(1500, 850))
+    assert imread(memory.BytesIO(written(figure, "png"))).shape[:2] == (850, 1500)
+
+
+@pytest.mark.parametrize(
+    ("size_px", "dpi", "words"),
+    [
+        ((1500, 850), 200, "at most 166 dpi"),
+        ((300, 300), 150, "text has no room"),
+        ((60, 40), None, "nobody could read"),
+        ((20_000, 850), None, "at most 10,000 pixels"),
+        (None, 10, "nobody could read"),
+    ],
+)
+def test_sizes_that_make_no_sense(size_px: tuple[int, int] | None, dpi: int | None, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        plots.plot(open_trace(SAMPLES[-1]), "rates", size_px=size_px, dpi=dpi)
+
+
+def test_reads_and_writes_at_the_same_place_and_time_are_both_seen(tmp_path: Path) -> None:
+    builder = TraceBuilder()
+    for turn in range(3000):
+        for op in ("read", "write", "discard"):
+            place = {"dev": 1, "disk": "sda", "request": 1, "sector": turn * 64, "bytes": 4096, "op": op}
+            builder.add("block_issue", turn * 3 * MS, **place).add("block_complete", turn * 3 * MS + 1000, **place)
+    pixels = inside(plots.plot(builder.trace(tmp_path / "t"), "io"))
+    seen = []
+    for colour in (style.BLUE, style.ORANGE, style.GREEN):
+        wanted = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        seen.append(int((np.abs(pixels - wanted).max(axis=-1) < 0.15).sum()))
+    assert min(seen) > 500
+    assert max(seen) < 2 * min(seen)
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_every_finding_of_a_sample_has_its_picture(path: Path) -> None:
+    trace = open_trace(path)
+    report = analyze(trace)
+    for finding in report.findings:
+        kind, options, selection = plots.of_finding(report, finding.rank, Selection())
+        plots.plot(trace, kind, selection, **options)
+        assert kind == _EXPECTED[finding.kind]
+
+
+#: Which kind of picture shows which kind of finding.
+_EXPECTED = {
+    "restarts": "timeline",
+    "process_bursts": "timeline",
+    "outliers": "heatmap",
+    "modes": "latency",
+    "failed_opens": "rates",
+}
+
+
+def test_a_finding_without_a_picture_is_an_error() -> None:
+    report = analyze(open_trace(SAMPLES[0]))
+    failed = Finding(
+        1, "io_errors", "3 I/Os failed at the device: sda 3", "", {}, Where(("block_complete",), failed=True)
+    )
+    with pytest.raises(UsageError, match="no picture shows finding 1: 'tracekit report --finding 1' tells of it"):
+        plots.of_finding(dataclasses.replace(report, findings=(failed,)), 1, Selection())
+    with pytest.raises(UsageError, match="there is no finding 99"):
+        plots.of_finding(report, 99, Selection())

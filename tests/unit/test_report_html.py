@@ -176,7 +176,7 @@ def test_the_command_of_a_finding_prints_as_many_events_as_it_says(
     assert len(commands) == len(totals) > 2
     for command, total in zip(commands, totals, strict=True):
         assert main(shlex.split(command)) == 0
-        assert len(capsys.readouterr().out.splitlines()) == total
+        assert len(capsys.readouterr().out.splitlines()) == 2 + total
 
 
 def test_pictures_tell_the_values_of_the_report(everything_trace: Trace) -> None:
@@ -193,7 +193,14 @@ def test_pictures_tell_the_values_of_the_report(everything_trace: Trace) -> None
 def test_pictures_are_those_of_the_command(everything_trace: Trace) -> None:
     page = page_of(everything_trace)
     names = [one["alt"] or "" for one in page.of("img")]
-    for kind in ("Histogram: ", "Over time: ", "When in its second: ", "Who runs when: ", "Events per", "I/O by place"):
+    for kind in (
+        "Histogram: ",
+        "Over time: ",
+        "When in its second: ",
+        "Who runs when: ",
+        "Events over time",
+        "I/O by place",
+    ):
         assert any(name.startswith(kind) for name in names), kind
     assert names == [one["aria-label"] for one in page.of("svg")]
     burst = next(name for name in names if name.startswith("Who runs when: "))
@@ -201,7 +208,7 @@ def test_pictures_are_those_of_the_command(everything_trace: Trace) -> None:
 
 
 def test_lost_events_are_marked_in_pictures(everything_trace: Trace) -> None:
-    assert "lost in the shaded time" in said_in(page_of(everything_trace).drawn("Events per second"))
+    assert "lost in the shaded time" in said_in(page_of(everything_trace).drawn("Events over time"))
 
 
 def test_hostile_names_are_shown_and_do_nothing(tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import os
-import shutil
-import sys
 import textwrap
 from collections.abc import Iterator
 from itertools import groupby
@@ -12,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.options import families_option
+from tracekit.cli.live import Progress
+from tracekit.cli.options import Choice, families_option
+from tracekit.cli.screen import colours, width
 from tracekit.text import printable
 
 if TYPE_CHECKING:
     from tracekit.capture.doctor import Check, Diagnosis
 
 CANNOT_RECORD = 4
-DEFAULT_WIDTH = 80
 
 _MEANING = {"process": "process", "block": "block I/O", "open": "opens"}
 _COLOURS = {"ok": "green", "limited": "yellow", "missing": "red"}
@@ -28,29 +26,30 @@ _COLOURS = {"ok": "green", "limited": "yellow", "missing": "red"}
 @click.command()
 @families_option("What to ask about")
 @click.option(
-    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+    "--format", "style", type=Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
 def doctor(families: tuple[str, ...], style: str) -> int:
     """Say what this machine can record, with which loader, what is missing, and the command that mends it.
 
     As root it attaches the probes for a moment to see whether they work, and writes nothing down. It ends with exit
     code 4 if something that was asked about cannot be recorded.
+
+    \b
+    Examples:
+      sudo tracekit doctor
+      tracekit doctor --events block
+      tracekit doctor --format json | jq -r .summary
     """
     # Imported when needed: `tracekit --help` does not wait for what it looks at the machine with.
     from tracekit.capture.doctor import examine
 
-    diagnosis = examine(families)
+    with Progress("looking at this machine"):
+        diagnosis = examine(families)
     if style == "json":
         click.echo(json.dumps({"summary": _summary(diagnosis), **dataclasses.asdict(diagnosis)}, indent=2))
     else:
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        click.echo("\n".join(_lines(diagnosis, _width())), color=False if plain else None)
+        click.echo("\n".join(_lines(diagnosis, width())), color=colours())
     return 0 if diagnosis.possible else CANNOT_RECORD
-
-
-def _width() -> int:
-    columns = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns if sys.stdout.isatty() else DEFAULT_WIDTH
-    return max(columns, 60)
 
 
 def _summary(diagnosis: "Diagnosis") -> str:

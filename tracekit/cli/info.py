@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tracekit.cli.live import Progress
+from tracekit.cli.options import Choice, trace_argument
+from tracekit.cli.screen import colours, width
 from tracekit.text import printable
 from tracekit.units import SECOND_NS, format_bytes, format_count, format_ns
 
@@ -22,46 +25,67 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
+@trace_argument
 @click.option(
-    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+    "--format", "style", type=Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
-def info(trace: Path, style: str) -> None:
-    """Show what TRACE is: when and where it was recorded, what it holds, and whether anything was lost."""
+@click.option("--verify", is_flag=True, help="Read all of TRACE: end with exit code 3 if any part is damaged.")
+def info(trace: Path, style: str, verify: bool) -> None:
+    """Show what TRACE is: when and where it was recorded, what it holds, and whether anything was lost.
+
+    TRACE is trace.parquet unless you name another. Only its footer is read, and the names of its events: damage
+    elsewhere shows with --verify.
+
+    \b
+    Examples:
+      tracekit info
+      tracekit info nightly.parquet --format json | jq .rows
+      tracekit info nightly.parquet --verify
+    """
     from tracekit.trace import open_trace
 
     opened = open_trace(trace)
+    with Progress(f"reading {printable(trace.name, 40)}", opened.rows) as progress:
+        opened.on_read = progress.add
+        if verify:
+            opened.verify()
+        else:
+            _ = opened.counts  # kept from now on
     if style == "json":
-        click.echo(_as_json(opened))
+        click.echo(_as_json(opened, verify))
     else:
-        _print_text(opened)
+        _print_text(opened, verify)
 
 
-def _as_json(trace: "Trace") -> str:
+def _as_json(trace: "Trace", verified: bool) -> str:
     metadata = dataclasses.asdict(trace.metadata)
     facts = {"path": str(trace.path), "size_bytes": _size(trace), "rows": trace.counts, "metadata": metadata}
-    return json.dumps(facts, indent=2)
+    return json.dumps(facts | ({"verified": True} if verified else {}), indent=2)
 
 
-def _print_text(trace: "Trace") -> None:
+def _print_text(trace: "Trace", verified: bool) -> None:
     from rich.console import Console
 
     # In a pipe a line is as long as it needs to be: whoever reads it there has tools to cut it.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
+    wide, coloured = width() if sys.stdout.isatty() else 10_000, colours()
+    console = Console(
+        highlight=False, width=wide, force_terminal=coloured, color_system="standard" if coloured else None
+    )
     with console.capture() as captured:
-        for index, table in enumerate(_tables(trace)):
+        for index, table in enumerate(_tables(trace, verified)):
             if index:
                 console.print()
             console.print(table)
     # Printed by click, since rich leaves the program by itself when the reader of a pipe has gone.
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), color=coloured)
 
 
-def _facts(trace: "Trace") -> list[tuple[str, str]]:
+def _facts(trace: "Trace", verified: bool) -> list[tuple[str, str]]:
     metadata = trace.metadata
     return [
         ("trace", f"{printable(str(trace.path))} ({format_bytes(_size(trace))}, format {metadata.format})"),
         ("state", _state(metadata)),
+        *([("verified", "all of it can be read")] if verified else []),
         ("recorded", _when(trace)),
         ("duration", format_ns(metadata.duration_ns)),
         ("machine", _machine(metadata)),
@@ -107,9 +131,9 @@ def _size(trace: "Trace") -> int:
     return trace.path.stat().st_size
 
 
-def _tables(trace: "Trace") -> "Iterator[Table]":
+def _tables(trace: "Trace", verified: bool) -> "Iterator[Table]":
     metadata = trace.metadata
-    yield _table((), _facts(trace))
+    yield _table((), _facts(trace, verified))
     yield _table(("event", "rows"), [(printable(event), format_count(rows)) for event, rows in trace.counts.items()])
     if metadata.counters:
         yield _counter_table(metadata.counters)

@@ -3,17 +3,24 @@
 import contextlib
 import shlex
 import sys
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from tracekit.text import printable
-from tracekit.units import format_bytes
+from tracekit.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from rich.live import Live
+
+Item = TypeVar("Item")
+
+#: What takes less time than this needs no line; and how often a line changes.
+_PATIENCE_S, _EVERY_S = 1.0, 0.2
 
 
 class LiveLine:
@@ -45,8 +52,11 @@ class LiveLine:
     def show(self, text: str) -> None:
         """Change the line."""
         if self._live is not None:
+            from rich.text import Text
+
+            # What does not fit is cut: a line that wraps would not be one.
             with contextlib.suppress(OSError):
-                self._live.update(text, refresh=True)
+                self._live.update(Text(text, no_wrap=True, overflow="crop"), refresh=True)
 
     def show_share(self, doing: str, share: float) -> None:
         """Change the line to how much of something is done."""
@@ -57,9 +67,7 @@ class LiveLine:
         """Write a message."""
         begun = self._begun
         self.end()
-        # The terminal may be gone; the recording is worth more than what is said of it.
-        with contextlib.suppress(OSError):
-            click.echo(f"tracekit: {text}", err=True)
+        say(text)
         if begun:
             self.begin()
 
@@ -70,6 +78,79 @@ class LiveLine:
             with contextlib.suppress(OSError):
                 self._live.stop()
             self._live = None
+
+
+def say(text: str) -> None:
+    """Write a message."""
+    # The terminal may be gone; what was made is worth more than what is said of it.
+    with contextlib.suppress(OSError):
+        click.echo(f"tracekit: {text}", err=True)
+
+
+class Progress:
+    """On a terminal, how far something is that takes more than a second; gone at the end of its block.
+
+    Drawn by a thread of its own, so that nobody who works has to think of it. It may be entered again.
+
+    Args:
+        doing: what takes so long.
+        whole: how much there is to do; if that is unknown, the line counts events.
+    """
+
+    def __init__(self, doing: str, whole: float | None = None) -> None:
+        self._doing, self._whole, self._done = doing, whole, 0.0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Progress":
+        if sys.stderr.isatty():
+            self._ended.clear()
+            self._thread = threading.Thread(target=self._draw, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def add(self, more: int) -> None:
+        """So much more is done."""
+        with self._lock:
+            self._done += more
+
+    def reach(self, done: float) -> None:
+        """So much is done in all."""
+        self._done = done
+
+    def waiting(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items; it is shown while the next is waited for, not while that is used."""
+        rest = iter(items)
+        while True:
+            with self:
+                try:
+                    item = next(rest)
+                except StopIteration:
+                    return
+            yield item
+
+    def _draw(self) -> None:
+        if self._ended.wait(_PATIENCE_S):
+            return
+        with LiveLine() as line:
+            line.begin()
+            while True:
+                if self._whole is None:
+                    count = f"  {format_count(int(self._done))} events read" if self._done else ""
+                    line.show(f"{self._doing}{count}")
+                else:
+                    line.show_share(self._doing, min(self._done / max(self._whole, 1), 1.0))
+                if self._ended.wait(_EVERY_S):
+                    return
 
 
 def what_was_written(path: Path) -> str:
@@ -86,6 +167,9 @@ def _live() -> "Live":
     from rich.console import Console
     from rich.live import Live
 
-    live = Live("", console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True)
+    console = Console(stderr=True, highlight=False)
+    # What others print stays where they print it: standard output may be a file, or the next program's input.
+    live = Live("", console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
     live.start()
+    console.show_cursor()  # who is killed meanwhile must not leave a terminal without one
     return live

@@ -5,7 +5,6 @@ Each command lives in `tracekit/cli/NAME.py` as a click command `NAME` and is im
 """
 
 import contextlib
-import difflib
 import importlib
 import os
 import sys
@@ -14,15 +13,26 @@ from collections.abc import Sequence
 from typing import TextIO, cast
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from tracekit import __version__
 from tracekit.cli.sparing import sparing_imports
 from tracekit.errors import TracekitError
-from tracekit.text import printable
+from tracekit.text import did_you_mean, printable
 
-#: In the order in which a person meets them.
-COMMANDS = ("record", "recover", "info", "report", "plot", "doctor")
+#: In the order in which a person meets them; what each does is here, so that a list of them imports none.
+COMMANDS = {
+    "record": "Record what the kernel does into a trace.",
+    "recover": "Make a trace of a recording that was cut short.",
+    "info": "Show what a trace is, and whether it is whole.",
+    "report": "Say what a trace shows.",
+    "plot": "Draw a picture of a trace.",
+    "doctor": "Say what this machine can record, and what mends the rest.",
+    "completion": "Print a script for the Tab key of a shell.",
+}
 
+#: The variable in which a shell asks what to complete; see `tracekit completion`.
+COMPLETION = "_TRACEKIT_COMPLETE"
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
 
@@ -69,10 +79,16 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}."
-            ctx.fail(f"there is no command {name!r}: {advice}")
+            ctx.fail(f"there is no command {name!r}: {did_you_mean(name, tuple(COMMANDS))}")
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [CompletionItem(name, help=told) for name, told in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(
@@ -84,7 +100,16 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="tracekit")
 @click.pass_context
 def cli(context: click.Context) -> int:
-    """Record what the kernel did, event by event, and say afterwards what that means."""
+    """Record what the kernel did, event by event, and say afterwards what that means.
+
+    \b
+    Examples:
+      sudo tracekit record -d 30s
+      tracekit report
+      tracekit report -o report.html
+      tracekit plot latency
+      tracekit record --help
+    """
     if context.invoked_subcommand is not None:
         return 0
     click.echo(context.get_help(), err=True)
@@ -93,6 +118,9 @@ def cli(context: click.Context) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; the one place that reports errors."""
+    wish = os.environ.get(COMPLETION)
+    if wish is not None:
+        return _complete(wish)
     debug = _Debug()
     _never_fail_to_print()
     try:
@@ -108,6 +136,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         _let_go_of(sys.stdout)
         _let_go_of(sys.stderr)
+
+
+def _complete(wish: str) -> int:
+    """Answer a shell, which has no use for errors: there is nothing to complete then."""
+    try:
+        return shell_complete(cli, {}, "tracekit", COMPLETION, wish)
+    except Exception:
+        return FAILED
 
 
 def _invoke(arguments: list[str], debug: _Debug) -> int:
@@ -135,7 +171,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, click.UsageError):
         message = " ".join(error.format_message().split())
-        stop = "" if message.endswith((".", "?", "!")) else "."
+        stop = "" if message.endswith((".", "?", "!", "?)")) else "."
         command = error.ctx.command_path if error.ctx else "tracekit"
         return f"{message}{stop} See `{command} --help`.", WRONG_USAGE
     if isinstance(error, click.ClickException):

@@ -1,17 +1,43 @@
 """Options that several commands have."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tracekit.cli import complete
+from tracekit.errors import UsageError
 from tracekit.schema import RECORDED_FAMILIES
+from tracekit.text import did_you_mean
 from tracekit.units import parse_duration
 
 if TYPE_CHECKING:
     from tracekit.analyze import Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Choice(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2
+    """One of some values; for a mistyped one, the one that was meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value.
+
+        Raises:
+            click.BadParameter: there is no such value.
+        """
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"there is no {value!r}: {did_you_mean(str(value), self.choices)}", param, ctx)
+
+
+def trace_argument(command: F) -> F:
+    """The argument TRACE, which must be a file that can be read; said by who reads it."""
+    return click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))(
+        command
+    )
 
 
 def families_option(help: str) -> Callable[[F], F]:
@@ -23,12 +49,17 @@ def families_option(help: str) -> Callable[[F], F]:
         default=",".join(RECORDED_FAMILIES),
         show_default=True,
         callback=lambda context, parameter, text: _families(text),
+        shell_complete=complete.families,
         help=f"{help}, with commas between.",
     )
 
 
 def _families(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in RECORDED_FAMILIES:
+            raise UsageError(f"there are no {name!r} events: {did_you_mean(name, RECORDED_FAMILIES)}")
+    return names
 
 
 _SELECTION = (
@@ -36,8 +67,18 @@ _SELECTION = (
         "--from", "start", metavar="TIME", help="Look at what happens from this time on: 90s, 10m into TRACE."
     ),
     click.option("--to", "end", metavar="TIME", help="Look at what happens before this time."),
-    click.option("--comm", metavar="COMMAND", help="Look at this command only: its processes, opens, and I/O."),
-    click.option("--disk", metavar="DISK", help="Of I/O, look at this disk only."),
+    click.option(
+        "--comm",
+        metavar="COMMAND",
+        shell_complete=complete.names(complete.commands),
+        help="Look at this command only: its processes, opens, and I/O.",
+    ),
+    click.option(
+        "--disk",
+        metavar="DISK",
+        shell_complete=complete.names(complete.disks),
+        help="Of I/O, look at this disk only.",
+    ),
 )
 
 

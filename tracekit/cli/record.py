@@ -15,8 +15,9 @@ from tracekit.capture.filters import Filters
 from tracekit.capture.host import memory_bytes
 from tracekit.capture.options import Control, Observer, Progress, RecordOptions
 from tracekit.capture.probes import ring_bytes
+from tracekit.cli import complete
 from tracekit.cli.live import LiveLine, what_was_written
-from tracekit.cli.options import families_option
+from tracekit.cli.options import Choice, families_option
 from tracekit.errors import TracekitError, UsageError
 from tracekit.metadata import Counters, Metadata
 from tracekit.text import printable
@@ -38,9 +39,24 @@ _ALSO = {"process": " (with a list of those that ran already)"}
 _MOST_RING_BYTES = 1 << 30
 _LEAST_BYTES = 1 << 20
 _WARN_EVERY_S = 10
+#: Among what click keeps of a call.
+_DOUBTFUL = "tracekit.doubtful"
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+class _Record(click.Command):
+    """Notices options of its own behind COMMAND, where they are COMMAND's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        command = ctx.params.get("command") or ()
+        is_marked = given[-len(command) - 1 : -len(command)] == ["--"]
+        mine = {name for parameter in self.params for name in parameter.opts}
+        ctx.meta[_DOUBTFUL] = [] if is_marked else [word for word in command[1:] if word.partition("=")[0] in mine]
+        return rest
+
+
+@click.command(cls=_Record, context_settings={"allow_interspersed_args": False})
 @click.option("-d", "--duration", metavar="TIME", help="How long: seconds, or 90s, 10m, 1h. Default: until Ctrl-C.")
 @click.option(
     "-o",
@@ -69,9 +85,17 @@ _WARN_EVERY_S = 10
     "cgroups",
     metavar="PATH",
     multiple=True,
+    shell_complete=complete.folders,
     help="Only this control group and those below it: its folder (v1 or v2), or its path as a report shows it.",
 )
-@click.option("--disk", "disks", metavar="NAME", multiple=True, help="Of block I/O only that of this disk.")
+@click.option(
+    "--disk",
+    "disks",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=complete.names(complete.disks_here),
+    help="Of block I/O only that of this disk.",
+)
 @click.option("--system", is_flag=True, help="With COMMAND: record the whole machine, not only what COMMAND does.")
 @click.option(
     "--max-events",
@@ -104,14 +128,16 @@ _WARN_EVERY_S = 10
 )
 @click.option(
     "--backend",
-    type=click.Choice(BACKENDS),
+    type=Choice(BACKENDS),
     default="auto",
     show_default=True,
     help="How the probes get into the kernel: core needs BTF, bcc compiles here.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the output, and drop an unfinished recording of it.")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, shell_complete=complete.files)
 def record(  # noqa: PLR0913 - an argument for each option
+    context: click.Context,
     duration: str | None,
     output: Path,
     families: tuple[str, ...],
@@ -135,8 +161,7 @@ def record(  # noqa: PLR0913 - an argument for each option
 
     The recording ends after the duration, at Ctrl-C, at a limit, or when COMMAND ends. With COMMAND only what that
     does is recorded, and what it starts. COMMAND runs as the same user as tracekit; if it outlives the recording it is
-    waited for, and its exit code is returned.
-
+    waited for, and its exit code is returned. Options stand before COMMAND: all behind it is its own.
     A filter given several times wants any of its values; different filters must all be met. Block I/O counts for who
     submitted it, which for buffered writes is a thread of the kernel.
 
@@ -173,6 +198,11 @@ def record(  # noqa: PLR0913 - an argument for each option
             signal.signal(number, lambda received, _: control.stop(received))
     signal.signal(signal.SIGUSR1, lambda *_: control.copy())
     with LiveLine() as line:
+        for option in context.meta[_DOUBTFUL][:1]:
+            name = printable(command[0])
+            line.say(
+                f"note: {option} goes to {name}: options of tracekit stand before it. '-- {name}' says it is meant."
+            )
         _, code = run(options, control, _Screen(options, line))
         if code:
             line.say(f"{printable(command[0])} ended with exit code {code}, and tracekit ends with the same.")
