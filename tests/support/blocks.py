@@ -38,6 +38,8 @@ class Block:
             return "a block is fenced, and is python, sh, console or text"
         if self.language == "text" and any(_COMMAND.match(line.removeprefix("$ ")) for line in self.lines):
             return "a command is in a block of sh or console"
+        if self.language == "console" and not self.lines[0].startswith("$ "):
+            return "a block of console begins with a command"
         others = [one.command for one in self.steps() if not _COMMAND.match(one.command)]
         if others or (self.language in ("sh", "console") and not self.not_run and not self.steps()):
             return f"say in a comment before it why it is not run (<!-- not run: ... -->): {others}"
@@ -50,7 +52,7 @@ class Block:
         if self.language == "sh":
             return [Step(line, None) for line in self.lines if line and not line.startswith("#")]
         starts = [index for index, line in enumerate(self.lines) if line.startswith("$ ")]
-        ends = [*starts[1:], len(self.lines)]
+        ends = [*starts, len(self.lines)][1:]
         return [Step(self.lines[a][2:], self.lines[a + 1 : b]) for a, b in zip(starts, ends, strict=True)]
 
 
