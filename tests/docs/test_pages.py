@@ -173,3 +173,20 @@ def _tables_with(name: str) -> str:
     if len(lacking) <= 2:
         return f"all but {', '.join(lacking)}" if lacking else "all"
     return ", ".join(f"`{table}`" for table, has in having.items() if has)
+
+
+@by_page
+def test_links_lead_to_files_of_the_repository_and_to_headings(page: Path) -> None:
+    """As a site that hosts code follows them; those of the built site MkDocs looks at."""
+    links = re.findall(r"(?<=\]\()(?![a-z]+:)([^)#\s]*)(?:#([^)\s]+))?(?=\))", page.read_text())
+    wrong = [
+        (path, heading) for path, heading in links if not _is_there((page.parent / path) if path else page, heading)
+    ]
+    assert wrong == []
+
+
+def _is_there(target: Path, heading: str) -> bool:
+    if not heading or not target.is_file():
+        return target.is_file()
+    headings = re.findall(r"(?m)^#+ (.+)$", target.read_text())
+    return heading in [re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings]
