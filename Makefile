@@ -3,6 +3,7 @@
 #   make demo            record a demonstration workload for ten seconds and print the report
 #   make test            lint, types, layers and the whole test suite
 #   make lint            the first three of these
+#   make docs            the documentation as a site, in site/
 #   make bench-capture   what recording costs, beside perf and bpftrace: about eight minutes; benchmarks/README.md
 #   make bench-hour      record a mixed load for an hour, and watch the recorder
 #   make bench-analyze   how fast a report is, beside a bare scan, DuckDB and pandas: about fifteen minutes
@@ -20,7 +21,7 @@ BENCH_OPTIONS ?=
 STRESS_OPTIONS ?=
 
 .NOTPARALLEL:
-.PHONY: demo test lint bench-capture bench-hour bench-analyze bench-truth bench-truth-real stress setup setup-test system system-test system-bench clean
+.PHONY: demo test lint docs bench-capture bench-hour bench-analyze bench-truth bench-truth-real stress setup setup-test system system-test system-bench clean
 
 # Who may not install packages may still read a report.
 demo:
@@ -35,11 +36,15 @@ lint: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy demo/workload.py sample_traces/make.py
+	$(BIN)/mypy demo/workload.py sample_traces/make.py scripts/site_pages.py
 	$(BIN)/mypy benchmarks/capture.py benchmarks/hour.py benchmarks/truth.py benchmarks/real.py benchmarks/laboratory/real/sleeper.py
 	$(BIN)/mypy benchmarks/analyze.py benchmarks/analyze_peers.py
 	$(BIN)/mypy tests/stress/kill_recorder.py
 	$(BIN)/lint-imports --no-logo
+
+docs: .venv/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "The documentation is in site/index.html"
 
 # Recording takes root.
 bench-capture: setup system-bench
@@ -90,6 +95,11 @@ system-bench:
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ .venv/.installed
 
+.venv/.installed-docs: pyproject.toml | .venv/bin/pip
+	@echo "Installing what the documentation is built with into .venv"
+	@TRACEKIT_WITHOUT_BPF=1 $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 .venv/.installed-bench: $(BUILT_FROM) | .venv/bin/pip
 	@echo "Installing tracekit and what its benchmarks need into .venv"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -101,5 +111,5 @@ system-bench:
 	"$$python" -m venv .venv
 
 clean:
-	rm -rf .venv build dist .demo *.egg-info .*_cache .hypothesis
+	rm -rf .venv build dist site .demo *.egg-info .*_cache .hypothesis
 	rm -f capture/bpf/*.bpf.o
