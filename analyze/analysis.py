@@ -82,7 +82,7 @@ class _Analysis:
             latency=latency,
             patterns=patterns,
             workload=self._workload(missing),
-            findings=findings(latency, patterns, lives, self.opens.failing, blocks.doubts.failed, self.trace.start_ns),
+            findings=findings(self.trace, latency, patterns, lives, self.opens.failing, blocks.doubts.failed),
         )
 
     def _of_nothing(self) -> Iterator[str]:
