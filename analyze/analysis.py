@@ -82,7 +82,9 @@ class _Analysis:
             latency=latency,
             patterns=patterns,
             workload=self._workload(missing),
-            findings=findings(self.trace, latency, patterns, lives, self.opens.failing, blocks.doubts.failed),
+            findings=findings(
+                self.trace, self.selection, latency, patterns, lives, self.opens.failing, blocks.doubts.failed
+            ),
         )
 
     def _of_nothing(self) -> Iterator[str]:

@@ -13,9 +13,10 @@ from tracekit.analyze.patterns import labels, parent_name
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.restarts import restarted
 from tracekit.analyze.results import Finding, Latency, Mode, Outliers, Pattern, SetsApart, Where
+from tracekit.analyze.selection import Selection
 from tracekit.analyze.sentences import format_rate, say_exits
 from tracekit.analyze.why import SIGPIPE, Unopened, is_failure, unopened
-from tracekit.schema import EVENTS
+from tracekit.schema import EVENTS, FAMILY_OF
 from tracekit.trace import Trace
 from tracekit.units import format_count, format_ns, format_share
 
@@ -54,8 +55,9 @@ class _Found:
     programs: tuple[Ints, ...] = field(default=(), compare=False)
 
 
-def findings(
+def findings(  # noqa: PLR0913 - all that there is to tell from
     trace: Trace,
+    selection: Selection,
     latency: tuple[Latency, ...],
     patterns: tuple[Pattern, ...],
     lives: Lives,
@@ -66,6 +68,7 @@ def findings(
 
     Args:
         trace: its opens are read where programs fail.
+        selection: the part of it that all this is of.
         io_errors: how many I/Os failed, by disk.
 
     Raises:
@@ -74,7 +77,7 @@ def findings(
     start_ns = trace.start_ns
     told = {name for pattern in patterns for name in (*pattern.failing, *pattern.scope.values())}
     found = [
-        *_of_patterns(patterns, lives, start_ns),
+        *_of_patterns(patterns, lives, selection, start_ns),
         *_of_latency(latency, start_ns),
         *(_failed_opens(one) for one in failing),
         *_failed_processes(lives, told, start_ns),
@@ -90,7 +93,7 @@ def findings(
 # --- patterns --------------------------------------------------------------------------------------------------
 
 
-def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives, start_ns: int) -> Iterator[_Found]:
+def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives, selection: Selection, start_ns: int) -> Iterator[_Found]:
     for pattern in patterns:
         if pattern.kind == "steady":  # nothing to be looked into
             continue
@@ -105,7 +108,8 @@ def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives, start_ns: int) -> 
         weight, kind = _weight_and_kind(pattern, service)
         where = where_of_pattern(pattern, lives, start_ns)
         programs = tuple(_failing_runs(pattern, lives))
-        yield _Found(weight, kind, _capital(pattern.sentence), _beat(pattern, service), evidence, where, programs)
+        beat = _beat(pattern, service, selection)
+        yield _Found(weight, kind, _capital(pattern.sentence), beat, evidence, where, programs)
 
 
 def _failing_runs(pattern: Pattern, lives: Lives) -> Iterator[Ints]:
@@ -125,8 +129,9 @@ def _weight_and_kind(pattern: Pattern, service: str | None) -> tuple[float, str]
     return (80, "process_bursts") if pattern.kind == "bursts" else (60, "periodic")
 
 
-def _beat(pattern: Pattern, service: str | None) -> str:
-    share = f"{format_share(pattern.share)} of all {_EVENTS[pattern.event]}"
+def _beat(pattern: Pattern, service: str | None, selection: Selection) -> str:
+    everything = selection.all_of(_EVENTS[pattern.event], FAMILY_OF[pattern.event])
+    share = f"{format_share(pattern.share)} of {everything}"
     meaning = {
         True: "It keeps the beat of a clock: look for a timer.",
         False: "Each round starts when the last one is over: look for a loop or for something that is restarted.",
@@ -264,9 +269,10 @@ def _failed_opens(one: FailingOpens) -> _Found:
 
 
 def _failed_processes(lives: Lives, told: set[str], start_ns: int) -> Iterator[_Found]:
-    bad = np.flatnonzero(lives.exited_badly & (lives.exit_signal != SIGPIPE) & (lives.start_ns != NULL))
+    ran = (lives.start_ns != NULL) & (lives.exit_ns != NULL)
+    bad = np.flatnonzero(ran & lives.exited_badly & (lives.exit_signal != SIGPIPE))
     for name, rows in list(busiest(lives.comm[bad]))[:3]:
-        tried = int(((lives.comm.codes == lives.comm.codes[bad[rows[0]]]) & (lives.exit_ns != NULL)).sum())
+        tried = int((ran & (lives.comm.codes == lives.comm.codes[bad[rows[0]]])).sum())
         if name in told or len(rows) < 5 or len(rows) < _FAILED_SHARE * tried:
             continue
         parent = int(lives.parent[bad[rows[0]]])

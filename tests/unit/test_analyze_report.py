@@ -380,8 +380,11 @@ def test_one_command_and_one_disk(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--from", "1h"), "--from 3,600 s is behind the end of the recording, which has 10.0 s"),
-        (("--from", "5s", "--to", "5s"), "--to 5.00 s is not later than --from 5.00 s"),
+        (("--from", "1h"), "the part from 3,600 s on is behind the end of the recording, which has 10.0 s"),
+        (
+            ("--from", "5s", "--to", "5s"),
+            "the part from 5.00 s to 5.00 s has no length: its end must be later",
+        ),
         (("--from", "soon"), "is not a duration"),
         (("--finding", "99"), "there is no finding 99"),
     ],

@@ -109,8 +109,10 @@ def test_what_cannot_be_asked_for(disk: Recording, tmp_path: Path) -> None:
         disk.opens(["sector"])
     with pytest.raises(UsageError, match=r"a slice has"):
         disk[1:2:3]
-    with pytest.raises(UsageError, match="behind the end"):
+    with pytest.raises(UsageError, match=r"^the part from 7,200 s on is behind the end"):
         disk.part("2h")
+    with pytest.raises(UsageError, match=r"^the part from 5.00 s to 1.00 s has no length"):
+        disk["5s":"1s"]
     for never in (-1, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="count from its start"):
             disk[never:]
