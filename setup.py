@@ -17,8 +17,8 @@ from setuptools.command.build import build
 from setuptools.errors import CompileError, PlatformError
 
 ROOT = Path(__file__).resolve().parent
-SOURCES = ROOT / "capture" / "bpf"
 PACKAGE = Path("tracekit/capture/bpf")
+SOURCES = ROOT / PACKAGE
 
 # The oldest instruction set that has what the programs use; newer ones lock out old kernels.
 CPU = "v2"

@@ -23,14 +23,13 @@ ALL = Selection()
 _LARGE = 4_000_000
 
 
-def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = False) -> Report:
+def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = True) -> Report:
     """Work out what a recording means.
 
     Args:
         trace: as `tracekit.open_trace` gives it.
         selection: the part of it to look at.
-        processes: for a large trace, start a second process, which takes a third less time. It imports the main module
-            again: a program must start its work below `if __name__ == "__main__"` then.
+        processes: for a large trace, start a second process, which takes a third less time.
 
     Returns:
         A `Report`: data and its quality. The same trace always gives the same report.

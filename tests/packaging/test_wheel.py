@@ -133,7 +133,7 @@ def test_the_wheel_holds_nothing_else(built: Built) -> None:
 
 def test_the_sdist_holds_all_sources_and_no_objects(built: Built) -> None:
     files = built.in_sdist()
-    assert {f"capture/bpf/{name}" for name in bpf(".c", ".h", "LICENSE")} <= files
+    assert {f"tracekit/capture/bpf/{name}" for name in bpf(".c", ".h", "LICENSE")} <= files
     assert {"setup.py", "pyproject.toml", "LICENSE", "README.md", "Makefile", "tests/packaging/test_wheel.py"} <= files
     assert not [name for name in files if name.endswith((".bpf.o", ".pyc"))]
 
@@ -182,6 +182,9 @@ def test_an_editable_install_works_as_well(installed: Installed, sources: Path) 
     installed.run("python", "-m", "pip", "install", "--quiet", "--no-deps", "--editable", str(sources))
     assert set(installed.run("python", "-c", IMPORT_ALL).split()) == expected_modules()
     assert {path.name for path in (sources / "capture" / "bpf").glob("*.bpf.o")} == expected_objects()
+    # Above a checkout of that name, too, where its folder could be taken for a package.
+    assert sources.name == "tracekit"
+    run_well([installed.bin / "python", "-c", "import tracekit; tracekit.open_trace"], sources.parent)
 
 
 def test_without_clang_the_build_names_the_package(environment: Installed, sources: Path, tmp_path: Path) -> None:
