@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from tracekit.analyze.beside import beside, heard
+from tracekit.analyze.beside import Heard, beside
 from tracekit.analyze.columns import NULL
 from tracekit.analyze.families import BlockTold, OpenTold, ProcessTold, tell_blocks, tell_opens, tell_processes
 from tracekit.analyze.findings import findings
@@ -23,14 +23,13 @@ ALL = Selection()
 _LARGE = 4_000_000
 
 
-def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = False) -> Report:
+def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = True) -> Report:
     """Work out what a recording means.
 
     Args:
         trace: as `tracekit.open_trace` gives it.
         selection: the part of it to look at.
-        processes: for a large trace, start a second process, which takes a third less time. It imports the main module
-            again: a program must start its work below `if __name__ == "__main__"` then.
+        processes: for a large trace, start a second process, which takes a third less time.
 
     Returns:
         A `Report`: data and its quality. The same trace always gives the same report.
@@ -44,7 +43,7 @@ def analyze(trace: Trace, selection: Selection = ALL, *, processes: bool = False
         families = tell_processes(trace, selection), tell_blocks(trace, selection), tell_opens(trace, selection)
     else:
         keep_freed_memory()
-        with heard(trace.on_read) as on_read, beside(_tell_blocks, trace, selection, on_read) as blocks:
+        with beside(_tell_blocks, trace, selection, Heard(trace.on_read)) as blocks:
             lives, opens = tell_processes(trace, selection), tell_opens(trace, selection)
             families = lives, blocks(), opens
     return _Analysis(trace, selection, *families).report()
@@ -90,7 +89,9 @@ class _Analysis:
             latency=latency,
             patterns=patterns,
             workload=self._workload(missing),
-            findings=findings(latency, patterns, lives, self.opens.failing, blocks.doubts.failed, self.trace.start_ns),
+            findings=findings(
+                self.trace, self.selection, latency, patterns, lives, self.opens.failing, blocks.doubts.failed
+            ),
         )
 
     def _of_nothing(self) -> Iterator[str]:

@@ -1,17 +1,23 @@
 """Work in a second process: Python lets only one thread of each compute at a time, but for what numpy and Arrow do."""
 
 import os
-import signal
+import pickle
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context, parent_process, resource_tracker
-from multiprocessing.connection import Connection
+from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any, ParamSpec, TypeVar
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
+
+#: Not by `multiprocessing`, which has the new process import the program that started it: a script without
+#: `if __name__ == "__main__"` would do all of its work again.
+_PROGRAM = "from tracekit.analyze.beside import work; work()"
 
 
 @contextmanager
@@ -24,90 +30,107 @@ def beside(
         What waits for the result, or raises what the function raised. Where there can be no such process, or somebody
         killed it, it calls the function here.
     """
-    context = get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, function, args, more), daemon=True)
+    process = _start((function, args, more))
+    answer: Future[tuple[Any, Exception | None] | None] = Future()
+    reader = threading.Thread(target=_read, args=(process, _listener(args), answer), daemon=True)
+    reader.start()
 
     def result() -> Result:
-        try:
-            found, error = ours.recv()
-        except (EOFError, OSError):
+        told = answer.result()
+        if told is None:
             return function(*args, **more)
+        found, error = told
         if error is not None:
             raise error
         return found  # type: ignore[no-any-return]
 
     try:
-        _start(process)
-        theirs.close()
         yield result
     finally:
-        if process.pid is not None:
+        if process is not None:
             process.kill()
-            process.join()
-        ours.close()
+            reader.join()
+            with suppress(OSError), process:  # which closes its pipes and waits for its end
+                pass
 
 
-class _Teller:
-    """Calls a function of the process that made it, from there and, given as an argument, from another."""
+class Heard:
+    """Calls a function of this process with a number: from here, and from another that has it as an argument."""
 
-    def __init__(self, listener: Callable[[int], None], end: Connection) -> None:
-        self._listener, self._end = listener, end
+    def __init__(self, listener: Callable[[int], None]) -> None:
+        self.listener = listener
 
     def __call__(self, number: int) -> None:
-        self._listener(number)
+        self.listener(number)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self._end, "send")
+    def __reduce__(self) -> tuple[Callable[[], Callable[[int], None]], tuple[()]]:
+        return _teller, ()
 
 
-@contextmanager
-def heard(listener: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
-    """Let a process hear of numbers while it waits for another.
+def _listener(args: tuple[object, ...]) -> Callable[[int], None]:
+    return next((one.listener for one in args if isinstance(one, Heard)), lambda number: None)
 
-    Yields:
-        An argument for what is called by `beside` within this context: with it that calls the listener here.
-    """
-    ours, theirs = get_context("spawn").Pipe(duplex=False)
 
-    def listen() -> None:
-        with ours, suppress(EOFError, OSError):
-            while True:
-                listener(ours.recv())
-
-    thread = threading.Thread(target=listen, daemon=True)
-    thread.start()
+def _read(process: "Popen[bytes] | None", listener: Callable[[int], None], answer: "Future[Any]") -> None:
+    """Wait for the answer of a process, which is null where none comes; numbers before it are for the listener."""
+    told: object = 0
     try:
-        yield _Teller(listener, theirs)
-    finally:
-        theirs.close()
-        thread.join()
+        while isinstance(told, int) and process is not None and process.stdout is not None:
+            listener(told)
+            told = pickle.load(process.stdout)
+    except (EOFError, OSError, pickle.UnpicklingError):
+        told = None
+    answer.set_result(None if isinstance(told, int) else told)
 
 
-def _start(process: Any) -> None:
-    """Ctrl-C reaches all processes of a terminal: the new one leaves it to this one, which ends it then."""
-    resource_tracker.ensure_running()  # which would let the signal through again
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _start(task: tuple[object, ...]) -> "Popen[bytes] | None":
+    """A process that works on the task; null where there can be none."""
+    path = {"PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)}
     try:
-        process.start()
-    except (OSError, AssertionError):  # nobody will answer; the second is of a process that may not have children
-        pass
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        # In a group of its own: Ctrl-C reaches those of the terminal's, and this one ends the other then.
+        process = Popen(
+            [sys.executable, "-P", "-c", _PROGRAM], stdin=PIPE, stdout=PIPE, env=os.environ | path, process_group=0
+        )
+    except OSError:
+        return None
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):  # it has ended already, and so answers nothing
+            process.stdin.write(pickle.dumps(task))
+            process.stdin.flush()
+    return process
 
 
-def _work(answer: Connection, function: Callable[..., Any], args: tuple[Any, ...], more: dict[str, Any]) -> None:
+#: Where the other process answers.
+_ANSWER = 3
+
+
+def work() -> None:
+    """What the other process does: it reads a task, and writes what came of it."""
+    os.dup2(1, _ANSWER)
+    os.dup2(2, 1)  # whatever else is printed
+    try:
+        function, args, more = pickle.load(sys.stdin.buffer)
+    except Exception:  # a class that only the other program has: it works on its own then
+        return
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        answer.send((function(*args, **more), None))
+        told = pickle.dumps((function(*args, **more), None))
     except Exception as error:
         error.add_note(traceback.format_exc())
-        answer.send((None, error))
+        told = pickle.dumps((None, error))
+    _write(told)
+
+
+def _teller() -> Callable[[int], None]:
+    return lambda number: _write(pickle.dumps(number))
+
+
+def _write(told: bytes) -> None:
+    with suppress(BrokenPipeError), os.fdopen(_ANSWER, "wb", closefd=False) as answer:
+        answer.write(told)
 
 
 def _end_with_parent() -> None:
-    """Nobody waits for what is worked out for a process that was killed."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    """Nobody waits for what is worked out for a process that was killed: nobody holds the other end then."""
+    os.read(0, 1)  # not by `sys.stdin`, whose lock would be missed at the end
+    os._exit(1)

@@ -32,7 +32,7 @@ def where_of_pattern(pattern: Pattern, lives: Lives, origin_ns: int) -> Where:
     if pattern.event != "exec":
         fields = {name: value for name, value in pattern.scope.items() if name in ("comm", "path", "cgroup", "disk")}
         return Where((pattern.event,), pattern.start_ns - origin_ns, pattern.end_ns - origin_ns, tuple(fields.items()))
-    mine = (lives.start_ns >= pattern.start_ns) & (lives.start_ns <= pattern.end_ns) & _in_scope(pattern.scope, lives)
+    mine = (lives.start_ns >= pattern.start_ns) & (lives.start_ns <= pattern.end_ns) & in_scope(pattern.scope, lives)
     return where_of_lives(mine, lives, origin_ns)
 
 
@@ -57,7 +57,8 @@ def where_of_lives(mine: Bools, lives: Lives, origin_ns: int) -> Where:
     return Where(EVENTS["process"][1:], start_ns, last_ns - origin_ns, lives=tuple(map(tuple, told.tolist())))
 
 
-def _in_scope(scope: dict[str, str], lives: Lives) -> Bools:
+def in_scope(scope: dict[str, str], lives: Lives) -> Bools:
+    """Which lives are in the scope of a pattern."""
     inside = np.ones(len(lives), dtype=np.bool_)
     for name, codes in (("path", lives.path), ("comm", labels(lives)), ("cgroup", lives.cgroup)):
         if name in scope and "parent" not in scope:
@@ -93,7 +94,7 @@ def raw_events(trace: Trace, selection: Selection, where: Where) -> Iterator[pa.
         start_ns = trace.start_ns + where.start_ns
     if where.end_ns is not None:
         end_ns = trace.start_ns + where.end_ns + 1
-    lived = None if where.lives is None else _Lived(where.lives, trace.start_ns)
+    lived = None if where.lives is None else Lived(where.lives, trace.start_ns)
     for rows in trace.batches(*where.events, columns=SCHEMA.names, start_ns=start_ns, end_ns=end_ns):
         chosen = _chosen(rows, where, selection, lived) if io is None else io.chosen(rows)
         if chosen.any():
@@ -104,7 +105,7 @@ def _needs_pairs(where: Where) -> bool:
     return where.failed or where.metric is not None
 
 
-def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: "_Lived | None") -> Bools:
+def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: "Lived | None") -> Bools:
     chosen = np.ones(len(rows), dtype=np.bool_)
     fields = list(where.fields)
     if FAMILY_OF[where.events[0]] == "open" and selection.comm is not None:
@@ -114,7 +115,7 @@ def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: "_L
         chosen &= codes == (NULL if value is None else max(number_of(names, value), 0))
         chosen &= value is None or number_of(names, value) != NULL
     if lived is not None:
-        chosen &= lived.at(ints(rows, "pid"), ints(rows, "ts_ns"))
+        chosen &= lived.life(ints(rows, "pid"), ints(rows, "ts_ns")) != NULL
     if where.failed:
         chosen &= (ints(rows, "ret") < 0) & known(rows, "ret")
     if where.metric == "open":
@@ -123,13 +124,14 @@ def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: "_L
     return chosen
 
 
-class _Lived:
+class Lived:
     """Which process lived when: lives by pid, and by their beginnings."""
 
     def __init__(self, lives: tuple[tuple[int, int, int], ...], origin_ns: int) -> None:
         self._origin_ns = origin_ns
         pid, begin_ns, end_ns = np.array([(_NOBODY, 0, _NOBODY), *lives], dtype=np.int64).T
         order = np.lexsort((begin_ns, pid))
+        self._place = order - 1
         self._pid, self._begin_ns, self._end_ns = pid[order], begin_ns[order], end_ns[order]
         self._moments = np.unique(begin_ns)
         self._key = self._keys(self._pid, self._begin_ns)
@@ -137,12 +139,12 @@ class _Lived:
     def _keys(self, pid: Ints, at_ns: Ints) -> Ints:
         return pid * (len(self._moments) + 1) + np.searchsorted(self._moments, at_ns, side="right")
 
-    def at(self, pid: Ints, ts_ns: Ints) -> Bools:
-        """Which events are of one of these lives: by their pid, and not before it began nor after it ended."""
+    def life(self, pid: Ints, ts_ns: Ints) -> Ints:
+        """Of which of these lives each event is: by its pid, and not before it began nor after it ended; -1 if none."""
         at_ns = ts_ns - self._origin_ns
         life = np.searchsorted(self._key, self._keys(pid, at_ns), side="right") - 1
-        mine = (self._pid[life] == pid) & (self._begin_ns[life] <= at_ns)
-        return np.asarray(mine & (at_ns <= self._end_ns[life]))
+        mine = (self._pid[life] == pid) & (self._begin_ns[life] <= at_ns) & (at_ns <= self._end_ns[life])
+        return np.where(mine, self._place[life], NULL)
 
 
 class _Requests:

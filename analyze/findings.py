@@ -1,20 +1,23 @@
 """What is worth telling, in the order in which an expert would tell it."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tracekit.analyze.columns import NULL, UNKNOWN, busiest
+from tracekit.analyze.columns import NULL, UNKNOWN, Ints, busiest
 from tracekit.analyze.contrast import RANGES
-from tracekit.analyze.evidence import where_of_lives, where_of_pattern
+from tracekit.analyze.evidence import in_scope, where_of_lives, where_of_pattern
 from tracekit.analyze.failing import FailingOpens
-from tracekit.analyze.patterns import parent_name
+from tracekit.analyze.patterns import labels, parent_name
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.restarts import restarted
 from tracekit.analyze.results import Finding, Latency, Mode, Outliers, Pattern, SetsApart, Where
-from tracekit.analyze.sentences import format_rate
-from tracekit.schema import EVENTS
+from tracekit.analyze.selection import Selection
+from tracekit.analyze.sentences import format_rate, say_exits
+from tracekit.analyze.why import SIGPIPE, Unopened, is_failure, unopened
+from tracekit.schema import EVENTS, FAMILY_OF
+from tracekit.trace import Trace
 from tracekit.units import format_count, format_ns, format_share
 
 METRICS = {
@@ -32,14 +35,16 @@ _SPREAD = 0.2
 _STALL, _STALL_SHARE = 3, 0.3
 _QUEUE_RATIO = 3
 _WORTH_NS = 1_000_000
-#: How a process ends that writes to a pipe after its reader has seen enough: `yes | head` does it every time.
-_SIGPIPE = 13
 Evidence = dict[str, int | float | str | None]
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A finding before it has its rank: the greater the weight, the more telling."""
+    """A finding before it has its rank: the greater the weight, the more telling.
+
+    Attributes:
+        programs: the lives of failing runs, of one program each, if it is about such.
+    """
 
     weight: float
     kind: str
@@ -47,30 +52,38 @@ class _Found:
     detail: str
     evidence: Evidence
     where: Where
+    programs: tuple[Ints, ...] = field(default=(), compare=False)
 
 
-def findings(
+def findings(  # noqa: PLR0913 - all that there is to tell from
+    trace: Trace,
+    selection: Selection,
     latency: tuple[Latency, ...],
     patterns: tuple[Pattern, ...],
     lives: Lives,
     failing: tuple[FailingOpens, ...],
     io_errors: Mapping[str, int],
-    start_ns: int,
 ) -> tuple[Finding, ...]:
     """Everything worth telling; empty if there is nothing.
 
     Args:
+        trace: its opens are read where programs fail.
+        selection: the part of it that all this is of.
         io_errors: how many I/Os failed, by disk.
-        start_ns: when the recording began.
+
+    Raises:
+        TraceError: the file is damaged.
     """
+    start_ns = trace.start_ns
     told = {name for pattern in patterns for name in (*pattern.failing, *pattern.scope.values())}
     found = [
-        *_of_patterns(patterns, lives, start_ns),
+        *_of_patterns(patterns, lives, selection, start_ns),
         *_of_latency(latency, start_ns),
         *(_failed_opens(one) for one in failing),
         *_failed_processes(lives, told, start_ns),
         *_of_errors(io_errors),
     ]
+    found = _with_reasons(found, trace, lives)
     found.sort(key=lambda one: (-one.weight, one.kind, one.title))
     return tuple(
         Finding(rank, one.kind, one.title, one.detail, one.evidence, one.where) for rank, one in enumerate(found, 1)
@@ -80,7 +93,7 @@ def findings(
 # --- patterns --------------------------------------------------------------------------------------------------
 
 
-def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives, start_ns: int) -> Iterator[_Found]:
+def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives, selection: Selection, start_ns: int) -> Iterator[_Found]:
     for pattern in patterns:
         if pattern.kind == "steady":  # nothing to be looked into
             continue
@@ -94,7 +107,18 @@ def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives, start_ns: int) -> 
         service = restarted(pattern, lives)
         weight, kind = _weight_and_kind(pattern, service)
         where = where_of_pattern(pattern, lives, start_ns)
-        yield _Found(weight, kind, _capital(pattern.sentence), _beat(pattern, service), evidence, where)
+        programs = tuple(_failing_runs(pattern, lives))
+        beat = _beat(pattern, service, selection)
+        yield _Found(weight, kind, _capital(pattern.sentence), beat, evidence, where, programs)
+
+
+def _failing_runs(pattern: Pattern, lives: Lives) -> Iterator[Ints]:
+    """The runs of each program that fails in nearly each round."""
+    if pattern.failing:
+        during = (lives.start_ns >= pattern.start_ns) & (lives.start_ns <= pattern.end_ns)
+        failed, label = during & is_failure(lives) & in_scope(pattern.scope, lives), labels(lives)
+        for name in pattern.failing:
+            yield np.flatnonzero(failed & label.is_in(name))
 
 
 def _weight_and_kind(pattern: Pattern, service: str | None) -> tuple[float, str]:
@@ -105,8 +129,9 @@ def _weight_and_kind(pattern: Pattern, service: str | None) -> tuple[float, str]
     return (80, "process_bursts") if pattern.kind == "bursts" else (60, "periodic")
 
 
-def _beat(pattern: Pattern, service: str | None) -> str:
-    share = f"{format_share(pattern.share)} of all {_EVENTS[pattern.event]}"
+def _beat(pattern: Pattern, service: str | None, selection: Selection) -> str:
+    everything = selection.all_of(_EVENTS[pattern.event], FAMILY_OF[pattern.event])
+    share = f"{format_share(pattern.share)} of {everything}"
     meaning = {
         True: "It keeps the beat of a clock: look for a timer.",
         False: "Each round starts when the last one is over: look for a loop or for something that is restarted.",
@@ -244,9 +269,10 @@ def _failed_opens(one: FailingOpens) -> _Found:
 
 
 def _failed_processes(lives: Lives, told: set[str], start_ns: int) -> Iterator[_Found]:
-    bad = np.flatnonzero(lives.exited_badly & (lives.exit_signal != _SIGPIPE) & (lives.start_ns != NULL))
+    ran = (lives.start_ns != NULL) & (lives.exit_ns != NULL)
+    bad = np.flatnonzero(ran & lives.exited_badly & (lives.exit_signal != SIGPIPE))
     for name, rows in list(busiest(lives.comm[bad]))[:3]:
-        tried = int(((lives.comm.codes == lives.comm.codes[bad[rows[0]]]) & (lives.exit_ns != NULL)).sum())
+        tried = int((ran & (lives.comm.codes == lives.comm.codes[bad[rows[0]]])).sum())
         if name in told or len(rows) < 5 or len(rows) < _FAILED_SHARE * tried:
             continue
         parent = int(lives.parent[bad[rows[0]]])
@@ -254,7 +280,32 @@ def _failed_processes(lives: Lives, told: set[str], start_ns: int) -> Iterator[_
         detail = f"The first was started by {parent_name(lives, parent)}." if parent != NULL else ""
         evidence: Evidence = {"comm": name, "failed": len(rows), "exits": tried}
         where = where_of_lives(np.isin(np.arange(len(lives)), bad[rows]), lives, start_ns)
-        yield _Found(35, "failed_processes", title, detail, evidence, where)
+        yield _Found(35, "failed_processes", title, detail, evidence, where, (bad[rows],))
+
+
+def _with_reasons(found: Sequence[_Found], trace: Trace, lives: Lives) -> list[_Found]:
+    """The same, with what failing programs could not open."""
+    reasons = iter(unopened(trace, lives, [runs for one in found for runs in one.programs]))
+    return [_with_reason(one, [next(reasons) for _ in one.programs], lives) for one in found]
+
+
+def _with_reason(one: _Found, reasons: Sequence[Unopened | None], lives: Lives) -> _Found:
+    """With the first reason: the program that starts others comes before them."""
+    reason = next(filter(None, reasons), None)
+    if reason is None:
+        return one
+    label = labels(lives)
+    program, opener = (label.name(int(label.codes[life])) or UNKNOWN for life in (reason.life, reason.opener))
+    signal, code = (int(ends[reason.life]) for ends in (lives.exit_signal, lives.exit_code))
+    who = "it" if reason.life == reason.opener else opener
+    what = f"{reason.path} ({reason.error})"
+    if reason.folders > 1:
+        what = f"{reason.path.rsplit('/', 1)[-1]} in any of {reason.folders} folders, at last {what}"
+    times = f"{format_count(reason.times)} of {format_count(reason.runs)} times{'' if reason.whole else ' looked at'}"
+    how = say_exits([program], f"signal {signal}" if signal > 0 else str(code))
+    detail = f"{one.detail} {how} after {who} could not open {what}, {times}.".strip()
+    clue: Evidence = {"program": program, "path": reason.path, "error": reason.error}
+    return replace(one, detail=detail, evidence=one.evidence | clue)
 
 
 def _of_errors(by_disk: Mapping[str, int]) -> Iterator[_Found]:

@@ -1,9 +1,10 @@
-"""Tables of a trace for people's own questions: the rows of an event, and block I/O paired, with wall-clock time."""
+"""Tables of a trace for people's own questions, with wall-clock time: the rows of an event, requests, processes."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracekit.analyze.blocks import BlockIO, BlockStream, measured, read_blocks, spans
 from tracekit.analyze.census import take_census
@@ -19,13 +20,15 @@ from tracekit.analyze.columns import (
     ints,
     number_of,
 )
+from tracekit.analyze.processes import COLUMNS as LIFE_COLUMNS
+from tracekit.analyze.processes import Lives, from_table
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows, read_windows
 from tracekit.errors import UsageError
 from tracekit.schema import COLUMNS, EVENTS, FAMILIES, FAMILY_OF, Column
 from tracekit.trace import Trace
 
-REQUESTS = "block"
+REQUESTS, PROCESSES = "block", "processes"
 #: The events of each table of raw rows.
 EVENT_TABLES: dict[str, tuple[str, ...]] = {
     "running": ("process",),
@@ -37,7 +40,7 @@ EVENT_TABLES: dict[str, tuple[str, ...]] = {
     "opens": ("open",),
     "lost": ("lost",),
 }
-TABLES = (REQUESTS, *EVENT_TABLES)
+TABLES = (REQUESTS, PROCESSES, *EVENT_TABLES)
 
 _STRING = pa.dictionary(pa.int64(), pa.string())
 _TIME = Column("time", pa.timestamp("ns", "UTC"), FAMILIES, "wall clock; null where the trace has no anchors", "UTC")
@@ -69,6 +72,28 @@ _REQUEST_COLUMNS = (
         )
     ),
 )
+#: One row is one process, however many programs it ran; null is unknown, or not to be trusted.
+_PROCESS_COLUMNS = (
+    Column("time", _TIME.type, (PROCESSES,), "wall clock of its start; null where the trace has no anchors", "UTC"),
+    *(
+        Column(name, kind, (PROCESSES,), meaning, unit)
+        for name, kind, meaning, unit in (
+            ("start_ns", pa.int64(), "CLOCK_BOOTTIME of its start", "ns"),
+            ("exec_ns", pa.int64(), "CLOCK_BOOTTIME of the first program that it ran while recorded", "ns"),
+            ("exit_ns", pa.int64(), "CLOCK_BOOTTIME of the end of its last thread", "ns"),
+            ("lifetime_ns", pa.int64(), "start to exit; null where events were lost meanwhile", "ns"),
+            ("pid", pa.int64(), "thread-group id, in the host's pid namespace; may be used again", ""),
+            ("ppid", pa.int64(), "thread-group id of the parent", ""),
+            ("parent", _STRING, "command name of the parent", ""),
+            ("comm", _STRING, "command name that its last program gave it", ""),
+            ("path", _STRING, "the file that it ran last, or tried to run", ""),
+            ("argv", pa.list_(pa.string()), "arguments of that", ""),
+            ("cgroup", _STRING, "cgroup path", ""),
+            ("exit_code", pa.int64(), "as wait(2) would tell", ""),
+            ("exit_signal", pa.int64(), "as wait(2) would tell; 0: none", ""),
+        )
+    ),
+)
 
 
 def columns_of(table: str) -> tuple[Column, ...]:
@@ -77,8 +102,9 @@ def columns_of(table: str) -> tuple[Column, ...]:
     Raises:
         UsageError: there is no such table.
     """
-    if table == REQUESTS:
-        return _REQUEST_COLUMNS
+    made = {REQUESTS: _REQUEST_COLUMNS, PROCESSES: _PROCESS_COLUMNS}
+    if table in made:
+        return made[table]
     if table not in EVENT_TABLES:
         raise UsageError(f"there is no table {table!r}: there are {', '.join(TABLES)}")
     events = EVENT_TABLES[table]
@@ -107,6 +133,8 @@ def read_table(trace: Trace, selection: Selection, table: str, columns: Sequence
     schema = pa.schema([(column.name, column.type) for column in _wanted(table, columns)])
     if table == REQUESTS:
         return _requests(trace, selection).select(schema.names)
+    if table == PROCESSES:
+        return _processes(trace, selection, schema)
     batches = list(_events(trace, selection, table, schema.names))
     return pa.Table.from_batches(batches).unify_dictionaries() if batches else schema.empty_table()
 
@@ -187,3 +215,37 @@ def _array(blocks: BlockIO, column: Column) -> pa.Array:
 def _strings(codes: Codes) -> pa.Array:
     names = codes.names[:-1] if codes.names[-1:] == (OTHERS,) else codes.names
     return pa.DictionaryArray.from_arrays(arrow_ints(codes.named(), NULL), arrow_strings(names))
+
+
+# --- processes ---
+
+
+def _processes(trace: Trace, selection: Selection, schema: pa.Schema) -> pa.Table:
+    """One row a process that lived while this part was recorded, those first of which the start is not known."""
+    # What was before and after the part is read, too: it tells who began and ended when.
+    read = (*LIFE_COLUMNS, *(["argv"] if "argv" in schema.names else []))
+    table = trace.table(*EVENTS["process"], columns=read)
+    lives = from_table(table, Windows.of(read_windows(trace), "process"))
+    chosen = lives.seen | (lives.told_by != NULL)
+    if selection.start_ns is not None or selection.end_ns is not None:
+        start_ns, end_ns = selection.span(trace)
+        chosen &= (lives.begin_ns < end_ns) & ((lives.exit_ns == NULL) | (lives.exit_ns >= start_ns))
+    if selection.comm is not None:
+        chosen &= lives.comm.is_in(selection.comm)
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.argsort(lives.started_ns[rows], kind="stable")]
+    return pa.table([_of_lives(trace, lives, rows, name, table) for name in schema.names], schema=schema)
+
+
+def _of_lives(trace: Trace, lives: Lives, rows: Ints, name: str, table: pa.Table) -> pa.Array:
+    """A column of the table of processes."""
+    if name == "argv":
+        return table.column("argv").take(arrow_ints(lives.told_by[rows], NULL))
+    if name == "time":
+        began_ns = lives.started_ns[rows]
+        return pc.if_else(arrow_bools(began_ns != NULL), _wall_clock(trace, began_ns), None)
+    if name == "parent":
+        parent = lives.parent[rows]
+        return _strings(Codes(np.where(parent == NULL, NULL, lives.comm.codes[parent]), lives.comm.names))
+    values = lives.started_ns if name == "start_ns" else getattr(lives, name)
+    return _strings(values[rows]) if isinstance(values, Codes) else arrow_ints(values[rows], NULL)

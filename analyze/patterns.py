@@ -8,7 +8,16 @@ import numpy as np
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints, combine, distinct_rows
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern
-from tracekit.analyze.rhythm import MIN_CYCLES, MOST_MISSED_IN_A_ROW, Rhythm, Times, find_rhythm, robust_deviation
+from tracekit.analyze.rhythm import (
+    MIN_CYCLES,
+    MOST_MISSED_IN_A_ROW,
+    UNEVEN,
+    Rhythm,
+    Times,
+    find_rhythm,
+    rhythm_of,
+    robust_deviation,
+)
 from tracekit.analyze.sentences import Endings, say, say_steady
 from tracekit.analyze.steady import is_steady
 from tracekit.analyze.turns import is_counted
@@ -76,6 +85,7 @@ class _Candidate:
     group: _Group
     rhythm: Rhythm
     members: Ints
+    is_round: bool = False
 
     @property
     def purity(self) -> float:
@@ -95,7 +105,7 @@ def process_patterns(lives: Lives, start_ns: int, end_ns: int) -> tuple[Pattern,
     rows = rows[np.argsort(lives.start_ns[rows], kind="stable")]
     train = Train("exec", Times.of(lives.start_ns[rows]), labels(lives)[rows], rows)
     groups = list(_process_groups(train, lives))
-    families = _families(train, groups, start_ns, end_ns)
+    families = _families(train, _candidates(train, groups, start_ns, end_ns))
     steady = _steady(train, groups, [family[0] for family in families], end_ns - start_ns)
     return (*(_process_pattern(train, family, lives) for family in families), *steady)
 
@@ -105,11 +115,16 @@ def event_patterns(train: Train, groups: dict[str, Codes], start_ns: int, end_ns
     found = [_Group({"all": train.event}, 9, np.arange(len(train.times)))]
     for rank, (name, codes) in enumerate(groups.items(), 1):
         found.extend(_by_code(name, codes, rank))
-    chosen = [_best(family) for family in _families(train, found, start_ns, end_ns)]
+    candidates = _candidates(train, found, start_ns, end_ns)
+    candidates = [*candidates, *_rounds(train, found, candidates, (start_ns, end_ns))]
+    chosen = [_best(family) for family in _families(train, candidates)]
     chosen = [one for one in chosen if not _is_trivial(one.rhythm)]
-    rows = [group.rows for group in found]
-    chosen = [one for one in chosen if not is_counted(one.rhythm, one.group.rows, rows, train.times.begin_ns)]
+    chosen = [one for one in chosen if not _is_counted(train, one, found)]
     return (*(_pattern(train, one) for one in chosen), *_steady(train, found, chosen, end_ns - start_ns))
+
+
+def _is_counted(train: Train, one: _Candidate, groups: list[_Group]) -> bool:
+    return is_counted(one.rhythm, one.group.rows, [group.rows for group in groups], train.times.begin_ns)
 
 
 def _is_trivial(rhythm: Rhythm) -> bool:
@@ -232,8 +247,8 @@ def _parts(keys: Ints) -> Iterator[Ints]:
 # --- choice ----------------------------------------------------------------------------------------------------
 
 
-def _families(train: Train, groups: list[_Group], start_ns: int, end_ns: int) -> list[list[_Candidate]]:
-    """The groups that show a rhythm, those together that show the same one, the one that tells most first."""
+def _candidates(train: Train, groups: list[_Group], start_ns: int, end_ns: int) -> list[_Candidate]:
+    """The groups that show a rhythm."""
     found = []
     for group in groups:
         times = train.times[group.rows]
@@ -242,17 +257,94 @@ def _families(train: Train, groups: list[_Group], start_ns: int, end_ns: int) ->
         rhythm = find_rhythm(times, start_ns, end_ns)
         if rhythm is not None and times[rhythm.members()].span_ns() >= MIN_SPAN * (end_ns - start_ns):
             found.append(_Candidate(group, rhythm, group.rows[rhythm.members()]))
+    return found
+
+
+def _families(train: Train, candidates: list[_Candidate]) -> list[list[_Candidate]]:
+    """The groups that show a rhythm, those together that show the same one, the one that tells most first."""
+    found = candidates.copy()
     found.sort(key=lambda one: (-len(one.members) * max(one.told, 0), one.group.rank, len(one.group.rows)))
     families: list[list[_Candidate]] = []
     while found:
         inside = _inside(train, found[0].members)
+        of_round = found[0].is_round  # whose parts have other beats
         same = [
-            (inside[one.members].mean() >= OVERLAP and _in_step(train, one, found[0])) or _is_part_of_it(one, found[0])
+            (of_round and inside[one.members].mean() >= NEARLY_ALL)
+            or (inside[one.members].mean() >= OVERLAP and _in_step(train, one, found[0]))
+            or _is_part_of_it(one, found[0])
             for one in found
         ]
         families.append([one for one, its in zip(found, same, strict=True) if its])
         found = [one for one, its in zip(found, same, strict=True) if not its]
     return families
+
+
+def _rounds(
+    train: Train, groups: list[_Group], found: list[_Candidate], frame: tuple[int, int]
+) -> Iterator[_Candidate]:
+    """Groups of which several others, all to one beat, are the parts: rounds of a few events at uneven distances."""
+    left = [one for one in found if not _is_counted(train, one, groups)]
+    left.sort(key=lambda one: (-round(one.told, 1), -len(one.members), one.group.rank))
+    while left:
+        one, parts, inside = left[0], left[:1], _inside(train, left[0].members)
+        for other in left[1:]:
+            alike = abs(other.rhythm.period_ns - one.rhythm.period_ns) <= _SAME_PERIOD * one.rhythm.period_ns
+            if alike and not inside[other.members].any() and _phase_ns(train, other, one) is not None:
+                inside[other.members] = True
+                parts.append(other)
+        left = [other for other in left[1:] if inside[other.members].mean() < OVERLAP]
+        group = _whole_of(groups, inside) if len(parts) > 1 else None
+        if group is None or any(_is_told(whole, one, inside) for whole in found if whole.group is group):
+            continue
+        rhythm = _round(train, group, parts, inside, frame)
+        if rhythm is not None:
+            yield _Candidate(group, rhythm, group.rows[rhythm.members()], is_round=True)
+
+
+def _whole_of(groups: list[_Group], inside: Bools) -> _Group | None:
+    """The most telling group that has nearly all of these events, and not much else."""
+    most = NEARLY_ALL * int(inside.sum())
+    fitting = [group for group in groups if most <= inside[group.rows].sum() >= NEARLY_ALL * len(group.rows)]
+    return min(fitting, key=lambda group: (group.rank, len(group.rows)), default=None)
+
+
+def _is_told(whole: _Candidate, part: _Candidate, inside: Bools) -> bool:
+    """Whether a group shows nearly all of these events by itself: to the beat of a part, or at even distances."""
+    same = abs(whole.rhythm.period_ns - part.rhythm.period_ns) <= _SAME_PERIOD * part.rhythm.period_ns
+    most = inside[whole.members].sum() >= NEARLY_ALL * inside.sum()
+    return bool(most and (same or whole.rhythm.variation < UNEVEN))
+
+
+def _round(
+    train: Train, group: _Group, parts: list[_Candidate], inside: Bools, frame: tuple[int, int]
+) -> Rhythm | None:
+    """The rhythm of rounds that begin after the longest distance between their parts; null if there is none."""
+    period = parts[0].rhythm.period_ns
+    phases = np.sort([(_phase_ns(train, one, parts[0]) or 0) % period for one in parts])
+    gaps = np.diff(np.append(phases, phases[0] + period))
+    before = int(np.argmax(gaps))
+    beats = train.times.begin_ns[parts[0].group.rows[parts[0].rhythm.first]]
+    cuts = np.append(beats[0] - period, beats) + round(phases[before] + gaps[before] / 2)
+    mine = np.flatnonzero(inside[group.rows])
+    number = np.searchsorted(cuts, train.times.begin_ns[group.rows[mine]])
+    _, first, size = np.unique(number, return_index=True, return_counts=True)
+    last = first + size - 1
+    # The recording may have a part of the first and of the last one.
+    usual = np.median(size)
+    known = slice(int(size[0] < usual), len(size) - int(size[-1] < usual))
+    return rhythm_of(train.times[group.rows], mine[first[known]], mine[last[known]], *frame)
+
+
+def _phase_ns(train: Train, one: _Candidate, other: _Candidate) -> float | None:
+    """How long after the beats of the other those of one come; null if at no certain distance."""
+    begin, beats = (train.times.begin_ns[each.group.rows[each.rhythm.first]] for each in (one, other))
+    last = np.searchsorted(beats, begin, side="right") - 1
+    since = (begin - beats[last])[last >= 0].astype(np.float64)
+    period = other.rhythm.period_ns
+    # About the beat itself, some come before it and some after.
+    since = np.where(since > np.median(since) + period / 2, since - period, since) if len(since) else since
+    certain = len(since) >= MIN_CYCLES and robust_deviation(since) <= IN_STEP * period
+    return float(np.median(since)) if certain else None
 
 
 def _is_part_of_it(one: _Candidate, other: _Candidate) -> bool:

@@ -30,6 +30,7 @@ class Lives:
         failed_exec_ns: its last failed exec, if none succeeded.
         exit_ns: when its last thread ended.
         lifetime_ns: -1 where beginning or end are unknown or not to be trusted.
+        told_by: the row of the table that tells what it ran: its last exec, else what ran already.
     """
 
     pid: Ints
@@ -48,6 +49,7 @@ class Lives:
     exit_code: Ints
     exit_signal: Ints
     lifetime_ns: Ints
+    told_by: Ints
     untrusted: int
 
     def __len__(self) -> int:
@@ -130,7 +132,7 @@ def _sorted_rows(table: pa.Table, names: dict[str, Codes]) -> _Rows:
     event = codes(table, "event")
     kinds = np.array([EVENTS["process"].index(name) for name in event.names] or [0], dtype=np.int64)
     columns = {name: ints(table, name) for name in COLUMNS if name not in ("event", *names)}
-    columns |= {name: column.codes for name, column in names.items()}
+    columns |= {name: column.codes for name, column in names.items()} | {"row": np.arange(len(event))}
     kind = kinds[event.codes]
     strangers = np.setdiff1d(columns["ppid"], np.append(columns["pid"], NULL))
     filler = {name: np.full(len(strangers), NULL, dtype=np.int64) for name in columns}
@@ -183,6 +185,7 @@ def _lives(rows: _Rows, size: int, names: dict[str, Codes], windows: Windows) ->
         exit_code=rows.last(kind == _EXIT, column["exit_code"], size),
         exit_signal=rows.last(kind == _EXIT, column["exit_signal"], size),
         lifetime_ns=np.where(known & ~doubtful, np.maximum(exit_ns - started_ns, 0), NULL),
+        told_by=rows.last((kind != _FORK) & (kind != _EXIT), column["row"], size),
         untrusted=int(doubtful.sum()),
     )
 

@@ -6,10 +6,8 @@ from tracekit.analyze.columns import NULL
 from tracekit.analyze.patterns import NEARLY_EACH, labels
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern
+from tracekit.analyze.why import ANSWERS_WITH_1, SIGPIPE
 
-#: Whose exit with 1 is an answer, no failure.
-_ANSWERS_WITH_1 = frozenset(("[", "cmp", "diff", "egrep", "false", "fgrep", "grep", "pgrep", "pidof", "pkill", "test"))
-_SIGPIPE = "signal 13"
 #: A round of a service that is started again may end with this, and is no work of its starter.
 _PAUSE = "sleep"
 #: A cluster that follows a start by at most so many lengths of a burst belongs to the same burst.
@@ -26,7 +24,7 @@ def restarted(pattern: Pattern, lives: Lives) -> str | None:
     status = pattern.failing.get(first)
     if status is None or pattern.clock is True:
         return None
-    if status == _SIGPIPE or (status == "1" and first in _ANSWERS_WITH_1):
+    if status == f"signal {SIGPIPE}" or (status == "1" and first in ANSWERS_WITH_1):
         return None
     return first if _is_all_that_is_started(first, pattern, lives) else None
 

@@ -180,6 +180,12 @@ def find_rhythm(times: Times, start_ns: int, end_ns: int) -> Rhythm | None:
     return found
 
 
+def rhythm_of(times: Times, first: Ints, last: Ints, start_ns: int, end_ns: int) -> Rhythm | None:
+    """The rhythm of bursts that are told apart already, from one position to another; null if they are not alike."""
+    bursts = _Bursts(_Frame(times, start_ns, end_ns), first, last, 0)
+    return bursts.rhythm() if bursts.are_regular() and bursts.are_alike() else None
+
+
 def _of_scales(frame: _Frame) -> Rhythm | None:
     """The bursts that some distance divides from each other, and, by their size, from all else."""
     gaps, every = frame.times.gaps, np.arange(len(frame.times))

@@ -43,13 +43,12 @@ class Selection:
         Raises:
             UsageError: there is not.
         """
-        length = format_ns(trace.metadata.duration_ns)
+        begin, length = format_ns(self.start_ns or 0), format_ns(trace.metadata.duration_ns)
         if self.start_ns is not None and self.start_ns >= trace.metadata.duration_ns:
-            raise UsageError(
-                f"--from {format_ns(self.start_ns)} is behind the end of the recording, which has {length}"
-            )
+            raise UsageError(f"the part from {begin} on is behind the end of the recording, which has {length}")
         if self.end_ns is not None and self.end_ns <= (self.start_ns or 0):
-            raise UsageError(f"--to {format_ns(self.end_ns)} is not later than --from {format_ns(self.start_ns or 0)}")
+            end = format_ns(self.end_ns)
+            raise UsageError(f"the part from {begin} to {end} has no length: its end must be later than its start")
 
     def notes(self) -> list[str]:
         """What is looked at, in words; nothing where that is everything."""
@@ -60,6 +59,13 @@ class Selection:
         parts += [f"the command {self.comm}"] if self.comm is not None else []
         parts += [f"of I/O the disk {self.disk}"] if self.disk is not None else []
         return [f"this report is of a part of the recording: {', '.join(parts)}"] if parts else []
+
+    def all_of(self, what: str, family: str) -> str:
+        """All events of a kind that are looked at, in words: `all opens of cat in this part`."""
+        whose = f" of {self.comm}" if self.comm is not None else ""
+        where = f" on {self.disk}" if self.disk is not None and family == "block" else ""
+        when = " in this part" if self.start_ns is not None or self.end_ns is not None else ""
+        return f"all {what}{whose}{where}{when}"
 
     def of_nothing(self, trace: Trace, column: str, name: str) -> str:
         """What to say where nothing was found of a command or disk: that it did nothing in this part of the recording.
@@ -76,7 +82,7 @@ class Selection:
             return f"nothing of the {what} {name} was recorded in this part"
         most = ", ".join(name for name, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:_TOLD])
         others = f"; it has {most}{' and others' if len(counts) > _TOLD else ''}" if most else ""
-        raise UsageError(f"--{column} {name}: the recording has nothing of this {what}{others}")
+        raise UsageError(f"the recording has nothing of the {what} {name}{others}")
 
     def batches(self, trace: Trace, family: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of a family within the stretch of time, a piece at a time."""

@@ -98,7 +98,7 @@ def _ending(pattern: Pattern, endings: Endings) -> str:
         return _rest(endings, "all exit with 0", f"of {format_count(endings.rest)}")
     how = dict.fromkeys((failing[name], name in endings.nearly) for name in failing)
     told = [
-        _exits([name for name in failing if (failing[name], name in endings.nearly) == (status, nearly)], status)
+        say_exits([name for name in failing if (failing[name], name in endings.nearly) == (status, nearly)], status)
         + (" nearly each time" if nearly else " each time")
         for status, nearly in how
     ]
@@ -113,7 +113,8 @@ def _rest(endings: Endings, all_well: str, of_them: str) -> str:
     return all_well if endings.rest and not endings.rest_unknown else ""
 
 
-def _exits(names: list[str], status: str) -> str:
+def say_exits(names: list[str], status: str) -> str:
+    """How some commands end: by their exit code, or such as `signal 11`."""
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     if status.startswith("signal"):
         return f"{listed} {'is' if len(names) == 1 else 'are'} killed by {status}"

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 import numpy as np
-from laboratory import causes, latencies, rhythms, streams
+from laboratory import causes, latencies, reasons, rhythms, streams
 from laboratory.recording import START_NS, Recording
 from rich.console import Console
 from rich.progress import Progress
@@ -125,6 +125,13 @@ def of_causes(truth: dict[str, Any], report: Report, slow_ns: int = 1_000_000) -
     return Outcome(1, int(told[:1] == [truth["field"]]), int(bool(told) and told[0] != truth["field"]))
 
 
+def of_reasons(truth: dict[str, Any], report: Report) -> Outcome:
+    """Whether the missing file is told as the reason why the service fails, and no other file."""
+    told = [one.evidence["path"] for one in report.findings if one.evidence.get("program") == "service"]
+    planted = truth["path"] is not None
+    return Outcome(int(planted), int(planted and truth["path"] in told), sum(path != truth["path"] for path in told))
+
+
 def of_all(report: Report, metric: str) -> Latency:
     """The distribution of a metric over everything."""
     return next(one for one in report.latency if one.metric == metric and not one.group)
@@ -136,6 +143,7 @@ DETECTORS: dict[str, Callable[[dict[str, Any], Report], Outcome]] = {
     "modes": of_modes,
     "outliers": of_outliers,
     "causes": of_causes,
+    "reasons": of_reasons,
 }
 #: Scenarios, and the detectors that are judged by them.
 SCENARIOS: tuple[tuple[Scenarios, tuple[str, ...]], ...] = (
@@ -147,11 +155,13 @@ SCENARIOS: tuple[tuple[Scenarios, tuple[str, ...]], ...] = (
     (latencies.with_modes, ("modes", "outliers")),
     (latencies.with_outliers, ("outliers",)),
     (causes.with_cause, ("causes",)),
+    (reasons.with_reason, ("reasons",)),
+    (reasons.without_reason, ("reasons",)),
 )
 
 
 #: Those in which there is nothing to find.
-NOTHING = (rhythms.without_rhythm, streams.without_rhythm, latencies.plain)
+NOTHING = (rhythms.without_rhythm, streams.without_rhythm, latencies.plain, reasons.without_reason)
 
 
 def judged(detectors: Container[str], seed: int, *, nothing: bool = False) -> Iterator[tuple[str, str, Outcome]]:

@@ -61,6 +61,7 @@ def service_restart(lab: Laboratory) -> Recorded:
         "started_by": "supervise",
         "runs": chain_of_an_attempt(trace, attempts[0]),
         "missing_files": ["worker.conf", "worker.conf.local"],
+        "fails_for_want_of": "service.conf",
         "exits": exits_below(trace, "supervise"),
     }
     return Recorded(path, truth)

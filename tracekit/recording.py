@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Seconds from the start of the recording, or a duration such as `"90s"` or `"10m"`.
 Moment: TypeAlias = str | float
 Table: TypeAlias = Literal[
-    "block", "running", "forks", "execs", "failed_execs", "exits", "block_events", "opens", "lost"
+    "block", "processes", "running", "forks", "execs", "failed_execs", "exits", "block_events", "opens", "lost"
 ]
 Metric: TypeAlias = Literal["block.device", "block.queue", "block.total", "open", "process.lifetime"]
 PictureKind: TypeAlias = Literal["latency", "heatmap", "subsecond", "rates", "timeline", "io"]
@@ -112,6 +112,13 @@ class Events(ABC, Generic[Rows]):
         A latency is null where it is unknown or not to be trusted, as in the report.
         """
         return self._read("block", columns)
+
+    def processes(self, columns: Sequence[str] | None = None) -> Rows:
+        """Processes, one row each, by their starts: who started them, what they ran, how long, and how they ended.
+
+        Of a part of a recording, those that lived meanwhile, told from their beginning to their end.
+        """
+        return self._read("processes", columns)
 
     def block_events(self, columns: Sequence[str] | None = None) -> Rows:
         """The raw events of block I/O, not paired."""

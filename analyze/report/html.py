@@ -149,7 +149,8 @@ class _Page:
         """Modes and outliers, groups, and the histogram in numbers; less of what says little and is not drawn."""
         told = [*words.mode_lines(one.modes), *words.outlier_lines(one.outliers, self._report)]
         groups = _listing(words.groups(one, self._report, _NAME, self._top))
-        few = [_warning(words.lost(one.lost)), groups]
+        counted = _lines(words.count_lines(one, words.by_metric(self._report)))
+        few = [counted, _warning(words.lost(one.lost)), groups]
         return [_lines(told), *few, _folded("As numbers", _buckets(one))] if drawn else few
 
     def _pattern(self, pattern: Pattern) -> Html:

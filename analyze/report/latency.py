@@ -1,6 +1,6 @@
 """Latencies as text: buckets with bars, percentiles, modes, outliers, and a line for each group."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.padding import Padding
@@ -23,7 +23,11 @@ def latency_sections(report: Report, width: int, top: int) -> list[Any]:
     for index, one in enumerate(whole.values()):
         if index:
             lines.append(Text(""))
-        lines += _short(one) if words.says_little(one, whole) else _full(one, report, width)
+        lines += _short(one, whole)
+        if words.says_little(one, whole):
+            lines.append(_indented(Text(words.little_line(one), style="dim")))
+        else:
+            lines += _shape(one, report, width)
         lines += lost_line(one.lost)
         lines += _groups(words.groups(one, report, _NAME, top))
     return lines
@@ -34,18 +38,18 @@ def lost_line(lost: int) -> list[Any]:
     return [_indented(Text(words.lost(lost), style="red"))] if lost else []
 
 
-def _short(one: Latency) -> list[Any]:
+def _short(one: Latency, whole: Mapping[str, Latency]) -> list[Any]:
     name, meaning = words.TITLES[one.metric]
     title = Text(name, style="bold")
     title.append(f" ({meaning}): {format_count(one.count)}", style="not bold")
     figures = "   ".join(f"{name} {format_ns(value)}" for name, value in words.percentiles(one))
-    return [title, _indented(Text(figures))]
+    return [title, _indented(Text(figures)), *(_indented(Text(line)) for line in words.count_lines(one, whole))]
 
 
-def _full(one: Latency, report: Report, width: int) -> list[Any]:
+def _shape(one: Latency, report: Report, width: int) -> list[Any]:
     told = [*words.mode_lines(one.modes), *words.outlier_lines(one.outliers, report)]
     more = [_indented(Text(line.strip()), 2 + len(line) - len(line.lstrip())) for line in told]
-    return [*_short(one), _indented(_buckets(one.histogram, width)), *more]
+    return [_indented(_buckets(one.histogram, width)), *more]
 
 
 def _buckets(buckets: Sequence[Bucket], width: int) -> Table:

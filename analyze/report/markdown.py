@@ -1,7 +1,7 @@
 """The report as Markdown, to be pasted into a ticket: quality, findings, latencies, rhythms, who does what."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tracekit.analyze.report import words
 from tracekit.analyze.results import Latency, Report
@@ -56,7 +56,7 @@ def _latency(report: Report, top: int) -> Iterator[str]:
     names = [name for name, _ in words.percentiles(next(iter(whole.values())))]
     yield from _table(("", "count", *names), [_row(one) for one in whole.values()])
     for one in whole.values():
-        yield from _shape(one, report, top)
+        yield from _shape(one, whole, report, top)
 
 
 def _row(one: Latency) -> tuple[str, ...]:
@@ -69,9 +69,9 @@ def _titled(one: Latency) -> tuple[str, str]:
     return name, f"({meaning})"
 
 
-def _shape(one: Latency, report: Report, top: int) -> Iterator[str]:
+def _shape(one: Latency, whole: Mapping[str, Latency], report: Report, top: int) -> Iterator[str]:
     """Modes and outliers of a metric, and its groups."""
-    told = [*words.mode_lines(one.modes), *words.outlier_lines(one.outliers, report)]
+    told = [*words.count_lines(one, whole), *words.mode_lines(one.modes), *words.outlier_lines(one.outliers, report)]
     groups = words.groups(one, report, _NAME, top)
     if not told and not groups.rows and not one.lost:
         return

@@ -80,7 +80,7 @@ def verdict(report: Report, top: int) -> Verdict:
     ]
     told = [f"{format_count(count)} {what}" for count, what in unpaired if count]
     more = ["; ".join(told)] if told else []
-    lines = (*_lost_lines(quality, report, top), *more, *(printable(note) for note in quality.notes))
+    lines = (*_lost_lines(quality, report, top), *more, *(printable(note) for note in quality.notes), *_absent(report))
     return Verdict(level, headline, lines)
 
 
@@ -101,6 +101,22 @@ def _lost_lines(quality: Quality, report: Report, top: int) -> list[str]:
         lines.append(f"{format_count(window.lost)} {printable(window.family)} events lost from {start} to {end}")
     rest = len(quality.lost_windows) - top
     return [*lines, f"and {rest} more such windows"] if rest > 0 else lines
+
+
+def _absent(report: Report) -> list[str]:
+    """At most one line: what there is nothing of, where there is something of other kinds."""
+    measured = {one.metric.split(".")[0] for one in report.latency}
+    absent = [
+        many for family, many in _PLURALS.items() if family not in measured and not any(_uses(report, family).values())
+    ]
+    if not absent or len(absent) == len(_PLURALS):
+        return []
+    return [f"it has no {' and no '.join(absent)}, so nothing is said of that"]
+
+
+def _uses(report: Report, family: str) -> dict[str, tuple[Any, ...]]:
+    uses: dict[str, tuple[Any, ...]] = getattr(report.workload, family)
+    return uses
 
 
 def lost(count: int) -> str:
@@ -149,6 +165,22 @@ def says_little(one: Latency, whole: Mapping[str, Latency]) -> bool:
     if one.metric not in ("block.queue", "block.total") or queue is None or device is None:
         return False
     return queue.p99_ns <= _NEGLIGIBLE * device.p99_ns and queue.outliers is None
+
+
+def little_line(one: Latency) -> str:
+    """What stands in place of the shape of a distribution that says little."""
+    if one.metric == "block.queue":
+        return "next to nothing beside the time at the device: no more is told of it"
+    return "as at the device, but for the queue: no more is told of it"
+
+
+def count_lines(one: Latency, whole: Mapping[str, Latency]) -> list[str]:
+    """At most one line: why I/O in all is not as much as at the device."""
+    more = one.count - whole["block.device"].count if one.metric == "block.total" and "block.device" in whole else 0
+    if more > 0:
+        why = "those merged into another, flushes that the kernel took with others, and pairs in doubt"
+        return [f"{format_count(more)} more than at the device: {why}"]
+    return [f"{format_count(-more)} fewer than at the device: the submission of some was not seen"] if more else []
 
 
 def percentiles(one: Latency) -> tuple[tuple[str, int], ...]:
@@ -291,7 +323,7 @@ def workload(report: Report, name_width: int, top: int) -> Iterator[Listing]:
     for family, keys, titles, cells in _TABLES:
         for key in keys:
             name = f"by_{key}"
-            rows = [(printable(use.name, name_width), *cells(use)) for use in getattr(used, family).get(name, ())]
+            rows = [(printable(use.name, name_width), *cells(use)) for use in _uses(report, family).get(name, ())]
             below = lost(used.lost.get(family, 0))
             if rows:
                 heading = (f"{_PLURALS[family]} by {key}", *titles)

@@ -121,6 +121,22 @@ def _in_a_stream(chance: Chance, event: str, beat: Beat, strangers: Strangers, b
     return recording
 
 
+def _uneven_round(chance: Chance, strangers: Strangers) -> Recording:
+    """A command that opens a few files, one after another at uneven distances, and again."""
+    recording = _machine(30)
+    count, period = int(chance.integers(2, 7)), chance.uniform(0.5, 2)
+    after = np.sort(chance.uniform(0, 0.8, count)) * period
+    begin = np.cumsum(period * chance.normal(1, 0.01, int(30 / period) + 2)) - chance.uniform(0, 1)
+    at = ((begin[:, None] + after + chance.normal(0, 0.004 * period, (len(begin), count))) * SECOND_NS).astype(np.int64)
+    at = at[(at.min(axis=1) >= 0) & (at.max(axis=1) < recording.duration_ns)]
+    for number in range(count):
+        _open(recording, at[:, number], "app", f"/run/app/{number}")
+    _plant(recording, "open", list(np.sort(at, axis=1)), clock=False)
+    _strangers(recording, "open", chance, strangers, "/etc/motd")
+    del recording.truth["patterns"][0]["pause_ns"]  # of two long distances either may be told as the pause
+    return recording
+
+
 def _in_one_command(chance: Chance, beat: Beat, beside: float) -> Recording:
     """Opens of one command, to a beat and at chance times, which differ by their path alone."""
     recording = _machine(30)
@@ -173,6 +189,7 @@ def with_rhythm(chance: Chance) -> dict[str, Callable[[], Recording]]:
         "a poll, 4 as often beside it": lambda: _in_a_stream(chance, "open", poll, [], 4 * SECOND_NS / period),
         "2 to 4 opens, 2 a period beside": lambda: _in_a_stream(chance, "open", pair, [], 2 * SECOND_NS / period),
         "every 10 to 60 ms, 20/s beside": lambda: _in_a_stream(chance, "open", quick, many, 20.0),
+        "2 to 6 files in an uneven round": lambda: _uneven_round(chance, many),
         "bursts of writes among others": lambda: _in_a_stream(chance, "block_start", flush, many),
         "bursts of writes, 5/s beside": lambda: _in_a_stream(chance, "block_start", flush, many, 5.0),
         "bursts of writes, 20/s beside": lambda: _in_a_stream(chance, "block_start", flush, many, 20.0),

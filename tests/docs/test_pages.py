@@ -152,12 +152,13 @@ def test_the_format_page_names_every_event_column_and_field() -> None:
 
 def test_the_page_of_python_has_every_table_and_column_as_it_is() -> None:
     page = (DOCS / "python.md").read_text()
-    rows = page.split("\n## Columns of raw events\n")[1].split("\n## Columns of `block()`\n")
-    raw, requests = ([line for line in part.splitlines() if line.startswith("| `")] for part in rows)
+    parts = re.split(r"\n## Columns of .*\n", page)[1:]
+    raw, requests, processes = ([line for line in part.splitlines() if line.startswith("| `")] for part in parts)
     columns = {column.name: column for table in EVENT_TABLES for column in columns_of(table)}
     order = ["time", *SCHEMA.names]
     assert raw == [_row(columns[name], f" {_tables_with(name)} |") for name in order]
     assert requests == [_row(column) for column in columns_of("block")]
+    assert processes == [_row(column) for column in columns_of("processes")]
     assert all(f"`{table}()`" in page for table in TABLES)
 
 

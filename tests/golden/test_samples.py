@@ -213,6 +213,14 @@ def test_the_report_tells_which_files_are_missing(capsys: pytest.CaptureFixture[
     assert set(MANIFEST[RESTARTS]["truth"]["missing_files"]) <= missing
 
 
+def test_the_report_tells_why_the_service_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    truth = MANIFEST[RESTARTS]["truth"]
+    first = report_of(RESTARTS, capsys)["findings"][0]
+    assert first["evidence"]["program"] == truth["runs"][0]
+    assert Path(first["evidence"]["path"]).name == truth["fails_for_want_of"]
+    assert f"{first['evidence']['path']} (ENOENT), {truth['attempts']} of {truth['attempts']} times." in first["detail"]
+
+
 def report_of(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     assert main(["report", "--format", "json", str(SAMPLES / name)]) == 0
     report: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -81,6 +81,38 @@ def test_few_failures_are_not_worth_telling(tmp_path, bad, well, told):
     assert len(found(runs(bad, well, exit_code=1), tmp_path, "failed_processes")) == told
 
 
+def test_of_a_part_its_own_runs_are_counted(tmp_path):
+    """Ten fail after the tenth second, twenty exit well before."""
+    builder = TraceBuilder(duration_ns=40 * SECOND_NS)
+    for turn in range(30):
+        who = {"pid": 100 + turn, "tid": 100 + turn, "ppid": 50, "comm": "readlink"}
+        at = turn * 500 * MS + turn % 3 * 100 * MS
+        builder.add("exec", at, path="/usr/bin/readlink", **who)
+        builder.add("exit", at + MS, start_ns=START_NS + at, exit_code=int(turn >= 20), exit_signal=0, **who)
+    findings = analyze(builder.trace(tmp_path / "t"), Selection(start_ns=9_900 * MS)).findings
+    assert "readlink: 10 of 10 runs exit with an error" in [one.title for one in findings]
+
+
+@pytest.mark.parametrize(
+    ("selection", "everything"),
+    [
+        (Selection(), "100 % of all process starts."),
+        (Selection(comm="job"), "100 % of all process starts of job."),
+        (Selection(disk="sda"), "100 % of all process starts."),
+        (Selection(start_ns=SECOND_NS, comm="job"), "100 % of all process starts of job in this part."),
+    ],
+    ids=str,
+)
+def test_of_what_a_pattern_is_a_share(tmp_path, selection, everything):
+    builder = TraceBuilder(duration_ns=20 * SECOND_NS)
+    for turn in range(40):
+        builder.add("exec", (400 + 400 * turn) * MS, pid=turn + 9, comm="job", path="/bin/job")
+        place = {"dev": 8 << 20, "disk": "sda", "op": "read", "request": 1, "sector": 8, "bytes": 4096}
+        builder.add("block_start", (400 + 400 * turn) * MS, comm="job", pid=7, **place)
+    found = [one.detail for one in analyze(builder.trace(tmp_path / "t"), selection).findings]
+    assert any(everything in detail for detail in found)
+
+
 @pytest.mark.parametrize(("signal", "told"), [(SIGPIPE, 0), (SIGSEGV, 1)])
 def test_who_writes_to_a_pipe_that_is_closed_has_not_failed(tmp_path, signal, told):
     builder = runs(10, 0, exit_code=0, exit_signal=signal)

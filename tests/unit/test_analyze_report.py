@@ -12,6 +12,7 @@ from tracebuilder import SECOND_NS, START_NS, TraceBuilder
 from tracekit import open_trace
 from tracekit.analyze import analyze
 from tracekit.analyze.report.json import to_json
+from tracekit.analyze.report.markdown import to_markdown
 from tracekit.analyze.report.text import to_text
 from tracekit.cli.main import cli, main
 from tracekit.metadata import Clock
@@ -236,12 +237,38 @@ def test_an_empty_recording(tmp_path):
     assert json.loads(to_json(result))["latency"] == []
 
 
-@pytest.mark.parametrize("family", ["process", "block", "open"])
-def test_one_family_only(tmp_path, family):
+def steps(builder, request, *events, at=0):
+    """One I/O of these events, a millisecond apart."""
+    place = {"dev": 8 << 20, "disk": "sda", "op": "write", "request": request, "sector": 8 * request, "bytes": 4096}
+    for number, event in enumerate(events):
+        builder.add(event, at + number * MS, pid=7, tid=7, comm="db", **place)
+
+
+def test_io_in_all_that_never_was_at_the_device_is_counted(tmp_path):
+    builder = TraceBuilder()
+    for turn in range(5):
+        steps(builder, turn, "block_start", "block_issue", "block_complete", at=turn * 10 * MS)
+    steps(builder, 7, "block_start", "block_complete")
+    steps(builder, 8, "block_start", "block_complete")
+    report = analyze(builder.trace(tmp_path / "t"))
+    assert "\n  2 more than at the device: those merged into another" in to_text(report)
+    assert "- 2 more than at the device:" in to_markdown(report)
+    steps(builder, 9, "block_issue", "block_complete", at=60 * MS)
+    steps(builder, 10, "block_issue", "block_complete", at=70 * MS)
+    assert "than at the device" not in to_text(analyze(builder.trace(tmp_path / "t")))
+    steps(builder, 11, "block_issue", "block_complete", at=80 * MS)
+    assert "1 fewer than at the device" in to_text(analyze(builder.trace(tmp_path / "t")))
+
+
+@pytest.mark.parametrize(
+    ("family", "absent"),
+    [("process", "no I/O and no opens"), ("block", "no processes and no opens"), ("open", "no processes and no I/O")],
+)
+def test_one_family_only(tmp_path, family, absent):
     builder = everything()
     builder.rows = [row for row in builder.rows if FAMILY_OF[row["event"]] == family]
     result = analyze(builder.trace(tmp_path / "t"))
-    assert to_text(result)
+    assert f"- it has {absent}, so nothing is said of that\n" in to_text(result)
     assert {one.metric.split(".")[0] for one in result.latency} == {family}
 
 
@@ -380,8 +407,11 @@ def test_one_command_and_one_disk(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--from", "1h"), "--from 3,600 s is behind the end of the recording, which has 10.0 s"),
-        (("--from", "5s", "--to", "5s"), "--to 5.00 s is not later than --from 5.00 s"),
+        (("--from", "1h"), "the part from 3,600 s on is behind the end of the recording, which has 10.0 s"),
+        (
+            ("--from", "5s", "--to", "5s"),
+            "the part from 5.00 s to 5.00 s has no length: its end must be later",
+        ),
         (("--from", "soon"), "is not a duration"),
         (("--finding", "99"), "there is no finding 99"),
     ],

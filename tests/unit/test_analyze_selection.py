@@ -201,9 +201,9 @@ def test_a_command_or_disk_that_is_not_there_is_wrong_usage_and_those_there_are_
     opens(builder, "app", 50)
     requests(builder, 20)
     trace = builder.trace(tmp_path / "t")
-    with pytest.raises(UsageError, match=r"^--comm ap: the recording has nothing of this command; it has app$"):
+    with pytest.raises(UsageError, match=r"^the recording has nothing of the command ap; it has app$"):
         analyze(trace, Selection(comm="ap"))
-    with pytest.raises(UsageError, match=r"^--disk sdb: the recording has nothing of this disk; it has sda$"):
+    with pytest.raises(UsageError, match=r"^the recording has nothing of the disk sdb; it has sda$"):
         analyze(trace, Selection(disk="sdb"))
 
 

@@ -109,8 +109,10 @@ def test_what_cannot_be_asked_for(disk: Recording, tmp_path: Path) -> None:
         disk.opens(["sector"])
     with pytest.raises(UsageError, match=r"a slice has"):
         disk[1:2:3]
-    with pytest.raises(UsageError, match="behind the end"):
+    with pytest.raises(UsageError, match=r"^the part from 7,200 s on is behind the end"):
         disk.part("2h")
+    with pytest.raises(UsageError, match=r"^the part from 5.00 s to 1.00 s has no length"):
+        disk["5s":"1s"]
     for never in (-1, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="count from its start"):
             disk[never:]
@@ -166,6 +168,57 @@ def test_block_is_in_time_order_and_has_the_disk_asked_for(disk: Recording) -> N
     assert table.num_rows == disk.arrow.block().num_rows
     assert (np.diff(table.column("ts_ns").to_numpy()) >= 0).all()
     assert disk.part(disk="sdz").block().empty
+
+
+def processes(tmp_path: Path) -> Recording:
+    """A shell that ran already starts a program, twice with the same pid; one could not be run."""
+    builder = TraceBuilder()
+    builder.add("process", 0, pid=5, tid=5, ppid=1, comm="sh", start_ns=START_NS - 7, argv=["sh", "-l"])
+    for at_s, comm, code in ((1, "one", 0), (3, "two", 3)):
+        at, who = at_s * SECOND_NS, {"pid": 9, "tid": 9, "ppid": 5}
+        builder.add("fork", at, comm="sh", **who)
+        builder.add("exec", at + 100, comm=comm, path=f"/bin/{comm}", argv=[comm, "-v"], cgroup="/c", **who)
+        builder.add("exit", at + SECOND_NS, start_ns=START_NS + at, comm=comm, exit_code=code, exit_signal=0, **who)
+    builder.add("exec_failed", 5 * SECOND_NS, pid=8, tid=8, ppid=5, comm="sh", path="/no", argv=["no"], ret=-2)
+    return tracekit.open_trace(builder.write(tmp_path / "trace.parquet"))
+
+
+def test_a_row_of_processes_is_a_life(tmp_path: Path) -> None:
+    trace = processes(tmp_path)
+    failed, shell, one, two = trace.arrow.processes().to_pylist()
+    assert (failed["pid"], failed["start_ns"], failed["time"], failed["exec_ns"]) == (8, None, None, None)
+    assert (failed["path"], failed["argv"], failed["parent"]) == ("/no", ["no"], "sh")
+    assert (shell["start_ns"], shell["exit_ns"], shell["argv"], shell["path"]) == (
+        START_NS - 7,
+        None,
+        ["sh", "-l"],
+        None,
+    )
+    assert [(row["pid"], row["comm"], row["path"], row["argv"]) for row in (one, two)] == [
+        (9, "one", "/bin/one", ["one", "-v"]),
+        (9, "two", "/bin/two", ["two", "-v"]),
+    ]
+    assert [(row["ppid"], row["parent"], row["cgroup"]) for row in (one, two)] == [(5, "sh", "/c")] * 2
+    assert [(row["lifetime_ns"], row["exit_code"], row["exit_signal"]) for row in (one, two)] == [
+        (SECOND_NS, 0, 0),
+        (SECOND_NS, 3, 0),
+    ]
+    assert trace.processes(["time"])["time"].iloc[2] == trace.forks(["time"])["time"].iloc[0]
+
+
+def test_processes_of_a_part_lived_meanwhile(tmp_path: Path) -> None:
+    trace = processes(tmp_path)
+    assert trace["1.5s":"1.7s"].arrow.processes(["comm", "exit_code"]).to_pydict() == {
+        "comm": ["sh", "sh", "one"],
+        "exit_code": [None, None, 0],
+    }
+    assert trace.part("2.5s", comm="two").arrow.processes(["pid"]).to_pylist() == [{"pid": 9}]
+
+
+def test_processes_have_the_lifetimes_of_the_report(service: Recording) -> None:
+    told = next(one for one in analyze(service).latency if one.metric == "process.lifetime" and not one.group)
+    lifetimes = service.processes()["lifetime_ns"].dropna()
+    assert (len(lifetimes), lifetimes.min(), lifetimes.max()) == (told.count, told.min_ns, told.max_ns)
 
 
 def test_names_that_an_editor_completes_are_those_that_there_are() -> None:
