@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import pyarrow.compute as pc
 
@@ -81,15 +82,17 @@ def _is_there(pattern: Pattern, mine: tuple[Part, Report], other: tuple[Part, Re
 
 
 def _count(pattern: Pattern, part: Part, report: Report) -> int:
-    """How many events of a rhythm's scope there are."""
-    ((name, value),) = _scope(pattern).items()
-    if name == "all":
+    """How many events of a rhythm's scope there are; of several fields those that have all of them."""
+    wanted = {name: value for name, value in _scope(pattern).items() if name not in ("all", "parent")}
+    if wanted:
+        return sum(_counts(pattern.event, wanted, part))
+    parent = _scope(pattern).get("parent")
+    if parent is None:
         return report.trace.events.get(pattern.event, 0)
-    if name == "parent":
-        return sum(use.count for use in report.workload.process.get("by_parent", ()) if use.name == value)
-    return sum(_counts(pattern.event, name, value, part))
+    return sum(use.count for use in report.workload.process.get("by_parent", ()) if use.name == parent)
 
 
-def _counts(event: str, name: str, value: str, part: Part) -> Iterator[int]:
-    for rows in part.selection.rows(part.trace, (event,), (name,)):
-        yield pc.sum(pc.equal(rows.column(name), value)).as_py() or 0
+def _counts(event: str, wanted: Mapping[str, str], part: Part) -> Iterator[int]:
+    for rows in part.selection.rows(part.trace, (event,), tuple(wanted)):
+        each = (pc.equal(rows.column(name), value) for name, value in wanted.items())
+        yield pc.sum(reduce(pc.and_, each)).as_py() or 0
