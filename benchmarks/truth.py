@@ -8,20 +8,21 @@ import tempfile
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from laboratory import causes, latencies, reasons, rhythms, streams
+from laboratory import causes, changes, latencies, reasons, rhythms, streams
 from laboratory.recording import START_NS, Recording
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tracekit import open_trace
-from tracekit.analyze import analyze
+from tracekit import Trace, open_trace
+from tracekit.analyze import Selection, analyze
+from tracekit.analyze.diff import Part, diff
 from tracekit.analyze.results import Latency, Pattern, Report
 
 # Detectors are improved on the one, and the figures that are told come from the other.
@@ -137,13 +138,35 @@ def of_all(report: Report, metric: str) -> Latency:
     return next(one for one in report.latency if one.metric == metric and not one.group)
 
 
-#: How a report is judged, by detector.
-DETECTORS: dict[str, Callable[[dict[str, Any], Report], Outcome]] = {
-    "rhythms": of_patterns,
-    "modes": of_modes,
-    "outliers": of_outliers,
-    "causes": of_causes,
-    "reasons": of_reasons,
+def of_changes(truth: dict[str, Any], trace: Trace) -> Outcome:
+    """Whether what changes halfway through a recording is told of its halves, and nothing else."""
+    half = trace.metadata.duration_ns // 2
+    parts = (Part(trace, Selection(None, half)), Part(trace, Selection(half, None)))
+    told = [change.kind for change in diff(*parts).changes]
+    wanted = {"latency": ("latency", "mode")}.get(truth.get("change", ""), (truth.get("change"),))
+    found = any(kind in wanted for kind in told)
+    return Outcome(int("change" in truth), int(found), sum(kind not in wanted for kind in told))
+
+
+class Seen:
+    """A trace, and its report if it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.trace = open_trace(path)
+
+    @cached_property
+    def report(self) -> Report:
+        return analyze(self.trace)
+
+
+#: How what is said of a trace is judged, by detector.
+DETECTORS: dict[str, Callable[[dict[str, Any], Seen], Outcome]] = {
+    "rhythms": lambda truth, seen: of_patterns(truth, seen.report),
+    "modes": lambda truth, seen: of_modes(truth, seen.report),
+    "outliers": lambda truth, seen: of_outliers(truth, seen.report),
+    "causes": lambda truth, seen: of_causes(truth, seen.report),
+    "reasons": lambda truth, seen: of_reasons(truth, seen.report),
+    "changes": lambda truth, seen: of_changes(truth, seen.trace),
 }
 #: Scenarios, and the detectors that are judged by them.
 SCENARIOS: tuple[tuple[Scenarios, tuple[str, ...]], ...] = (
@@ -157,11 +180,13 @@ SCENARIOS: tuple[tuple[Scenarios, tuple[str, ...]], ...] = (
     (causes.with_cause, ("causes",)),
     (reasons.with_reason, ("reasons",)),
     (reasons.without_reason, ("reasons",)),
+    (changes.steady, ("changes",)),
+    (changes.changed, ("changes",)),
 )
 
 
 #: Those in which there is nothing to find.
-NOTHING = (rhythms.without_rhythm, streams.without_rhythm, latencies.plain, reasons.without_reason)
+NOTHING = (rhythms.without_rhythm, streams.without_rhythm, latencies.plain, reasons.without_reason, changes.steady)
 
 
 def judged(detectors: Container[str], seed: int, *, nothing: bool = False) -> Iterator[tuple[str, str, Outcome]]:
@@ -174,8 +199,8 @@ def judged(detectors: Container[str], seed: int, *, nothing: bool = False) -> It
             for name, make in scenarios(np.random.default_rng(seed)).items() if wanted else ():
                 path = make().write(Path(folder) / "scenario.parquet")
                 truth = json.loads(path.with_suffix(".truth.json").read_text())
-                report = analyze(open_trace(path))
-                yield from ((detector, name, DETECTORS[detector](truth, report)) for detector in wanted)
+                seen = Seen(path)
+                yield from ((detector, name, DETECTORS[detector](truth, seen)) for detector in wanted)
 
 
 def _run(detectors: list[str], nothing: bool, seed: int) -> list[tuple[str, str, Outcome]]:

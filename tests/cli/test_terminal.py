@@ -110,7 +110,7 @@ def test_a_report_reads_about_as_many_rows_as_it_expects(monkeypatch: pytest.Mon
 
 # --- colours and width -----------------------------------------------------------------------------------------
 
-RECORDED = {"report": [SAMPLE], "info": [SAMPLE], "doctor": []}
+RECORDED = {"report": [SAMPLE], "info": [SAMPLE], "diff": [SAMPLE, "--at", "5s"], "doctor": []}
 SHOWN = [[name, *more] for name, more in RECORDED.items()]
 #: What sets colours, or weight.
 COLOUR = re.compile(r"\x1b\[\d+(;\d+)*m")

@@ -77,7 +77,8 @@ def _trace(context: click.Context) -> Any:
 
     # At an option without its value yet, click leaves arguments as they were typed.
     typed = [Path(word) for word in context.args if Path(word).is_file()]
-    return open_trace(typed[-1] if typed else context.params.get("trace") or Path("trace.parquet"))
+    named = context.params.get("trace") or context.params.get("before")
+    return open_trace(typed[-1] if typed else named or Path("trace.parquet"))
 
 
 def _harmless(found: Iterable[str | None]) -> Iterator[str]:

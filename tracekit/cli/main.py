@@ -27,6 +27,7 @@ COMMANDS = {
     "info": "Show what a trace is, and whether it is whole.",
     "report": "Say what a trace shows.",
     "plot": "Draw a picture of a trace.",
+    "diff": "Say what changed between two traces.",
     "doctor": "Say what this machine can record, and what mends the rest.",
     "completion": "Print a script for the Tab key of a shell.",
 }

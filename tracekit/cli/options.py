@@ -62,11 +62,13 @@ def _families(text: str) -> tuple[str, ...]:
     return names
 
 
-_SELECTION = (
+_SPAN = (
     click.option(
         "--from", "start", metavar="TIME", help="Look at what happens from this time on: 90s, 10m into TRACE."
     ),
     click.option("--to", "end", metavar="TIME", help="Look at what happens before this time."),
+)
+_WHO = (
     click.option(
         "--comm",
         metavar="COMMAND",
@@ -82,9 +84,17 @@ _SELECTION = (
 )
 
 
+def who_options(command: F) -> F:
+    """`--comm` and `--disk`."""
+    for option in reversed(_WHO):
+        command = option(command)
+    return command
+
+
 def selection_options(command: F) -> F:
     """`--from`, `--to`, `--comm` and `--disk`, given to the command as `start`, `end`, `comm` and `disk`."""
-    for option in reversed(_SELECTION):
+    command = who_options(command)
+    for option in reversed(_SPAN):
         command = option(command)
     return command
 
