@@ -67,8 +67,8 @@ class Rates:
         return np.minimum(self.bins.edges_s, (self.end_ns - self.bins.origin_ns) / SECOND_NS)
 
     def shown(self, one: Series) -> Floats:
-        """What is drawn of an event in each step."""
-        return np.asarray(one.counts / np.diff(self.edges_s) if self.is_mean else one.counts, dtype=np.float64)
+        """What is drawn of an event in each step; one that is cut short counts as whole, lest a moment look busy."""
+        return np.asarray(one.counts * (SECOND_NS / self.bins.width_ns if self.is_mean else 1), dtype=np.float64)
 
 
 def data(trace: Trace, selection: Selection = ALL, *, events: Sequence[str] = ()) -> Rates:
