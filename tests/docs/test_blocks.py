@@ -49,4 +49,4 @@ def test_output_is_written_anew_with_the_same_left_out(tmp_path: Path) -> None:
     block = blocks_of(page)[0]
     anew = block.steps()[0].anew("one!\none\ntwo\nthree\n4\n5\n")
     write_anew(page, block, ["$ tracekit", *anew])
-    assert page.read_text() == "# A page\n\n```console\n$ tracekit\none\n[...]\nthree\n4\n[...]\n```\n\nwords\n"
+    assert page.read_text() == "# A page\n\n```console\n$ tracekit\none!\none\n[...]\nthree\n4\n[...]\n```\n\nwords\n"

@@ -86,9 +86,13 @@ class Step:
         lines, at, shown = _lines(printed), 0, list[str]()
         if not self.shown:
             return lines
-        for index, part in enumerate(self._parts()):
+        parts = self._parts()
+        for index, part in enumerate(parts):
             shown += [LEFT_OUT] if index else []
-            start, end = _alike(lines, part, at)
+            # What nothing is left out before or behind goes from the first line or to the last.
+            start, end = _alike(lines, part, at) if len(parts) > 1 else (0, len(lines))
+            start = 0 if index == 0 and part else start
+            end = len(lines) if index == len(parts) - 1 and part else end
             shown += lines[start:end]
             at = end
         return shown
