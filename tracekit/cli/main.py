@@ -21,7 +21,9 @@ from tracekit.errors import TracekitError
 from tracekit.text import printable
 
 #: In the order in which a person meets them.
-COMMANDS = ("record", "recover", "info", "report", "plot", "doctor")
+COMMANDS = ("record", "recover", "info", "report", "plot", "import", "doctor")
+# `import` is a word of Python's own.
+_MODULES = {"import": "import_"}
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
@@ -58,8 +60,9 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         with sparing_imports():
-            module = importlib.import_module(f"tracekit.cli.{cmd_name}")
-        command = cast(click.Command, getattr(module, cmd_name))
+            name = _MODULES.get(cmd_name, cmd_name)
+            module = importlib.import_module(f"tracekit.cli.{name}")
+        command = cast(click.Command, getattr(module, name))
         if not any(parameter.name == "debug" for parameter in command.params):
             command.params.append(_debug_option())
         return command
