@@ -169,7 +169,7 @@ def _lives(rows: _Rows, size: int, names: dict[str, Codes], windows: Windows) ->
     return Lives(
         pid=pid,
         ppid=ppid,
-        parent=_who_lived(pid, begin_ns, ppid, seen_ns),
+        parent=who_lived(pid, begin_ns, ppid, seen_ns),
         comm=Codes(comm, names["comm"].names),
         path=Codes(path, names["path"].names),
         cgroup=Codes(rows.last(column["cgroup"] != NULL, column["cgroup"], size), names["cgroup"].names),
@@ -187,7 +187,7 @@ def _lives(rows: _Rows, size: int, names: dict[str, Codes], windows: Windows) ->
     )
 
 
-def _who_lived(pid: Ints, begin_ns: Ints, wanted_pid: Ints, at_ns: Ints) -> Ints:
+def who_lived(pid: Ints, begin_ns: Ints, wanted_pid: Ints, at_ns: Ints) -> Ints:
     """The last life of each wanted pid that began at or before a time; else that pid's first; -1 if it has none."""
     count = len(pid)
     order = np.lexsort((np.repeat((0, 1), count), np.concatenate((begin_ns, at_ns)), np.concatenate((pid, wanted_pid))))

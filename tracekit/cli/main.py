@@ -21,7 +21,7 @@ from tracekit.errors import TracekitError
 from tracekit.text import printable
 
 #: In the order in which a person meets them.
-COMMANDS = ("record", "recover", "info", "report", "plot", "import", "doctor")
+COMMANDS = ("record", "recover", "info", "report", "plot", "export", "import", "doctor")
 # `import` is a word of Python's own.
 _MODULES = {"import": "import_"}
 

@@ -18,18 +18,18 @@ import pyarrow.parquet as pq
 
 from tracekit.errors import TraceError, UsageError
 from tracekit.exchange.intake import Facts, Intake
-from tracekit.exchange.lines import Block, Bools, blocks, bools, found, text
+from tracekit.exchange.lines import Block, Bools, blocks, bools, groups, numbers, text
 from tracekit.metadata import Anchor, Metadata
 from tracekit.schema import ALL_EVENTS, COLUMNS, FAMILIES, FAMILY_OF, METADATA_KEY, SCHEMA
 
-#: What a spreadsheet takes for a formula when it begins a cell; `'` before it says that it is text.
-FORMULA = r"^['=+\-@\t\r]"
-_ESCAPED = r"^'(?:['=+\-@\t\r])"
+#: What a spreadsheet takes for a formula begins with one of these; `'` before it says that it is text.
+FORMULA = "'=+-@\t\r\n"
+_ESCAPED = r"^'(['=+\-@\t\r\n])"
 UNITS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 _TIMES = ("ts_ns", "start_ns", "duration_ns")
 _ROWS = 1 << 16
-_DIGITS = r"^[+-]?[0-9]{1,30}$"
-_DECIMALS = r"^[+-]?[0-9]{1,20}(?:\.[0-9]{1,18})?$"
+_DIGITS = r"(?P<sign>[+-]?)(?P<whole>[0-9]{1,30})"
+_DECIMALS = r"(?P<sign>[+-]?)(?P<whole>[0-9]{1,18})(?:\.(?P<fraction>[0-9]{1,18}))?"
 
 
 @dataclass(frozen=True)
@@ -272,15 +272,9 @@ class ColumnsReader:
         factor = UNITS[self._naming.unit] if name in _TIMES else 1
         if pa.types.is_timestamp(values.type) or pa.types.is_duration(values.type):
             self._wall |= name == "ts_ns" and pa.types.is_timestamp(values.type)
-            raw = values.cast(pa.int64()).cast(pa.decimal128(20, 0))
-            return _within(_scaled(raw, UNITS[values.type.unit]), kind)
+            return _scaled(values.cast(pa.int64()), UNITS[values.type.unit], kind)
         if _is_text(values.type):
-            pattern = _DECIMALS if factor > 1 else _DIGITS
-            good = bools(pc.match_substring_regex(values, pattern)) | bools(values.is_null())
-            texts = pc.if_else(pa.array(good), values, pa.scalar(None, values.type)).cast(pa.string())
-            texts = pc.replace_substring_regex(texts, r"^\+", "")
-            exact, fits = _within(_scaled(texts.cast(pa.decimal256(50, 18)), factor), kind)
-            return exact, fits & good
+            return _of_text(values, factor, kind)
         if pa.types.is_floating(values.type):
             scaled = np.nan_to_num(pc.fill_null(values.cast(pa.float64()), math.nan).to_numpy() * factor, nan=math.nan)
             sane = np.isfinite(scaled) & (np.abs(scaled) < 9e18)
@@ -292,7 +286,9 @@ class ColumnsReader:
             if values.type == kind and factor == 1:
                 return values, np.ones(len(values), np.bool_)
             if factor > 1:
-                return _within(_scaled(values.cast(pa.decimal128(20, 0)).cast(pa.decimal256(50, 18)), factor), kind)
+                exact, fits = _within(values, pa.int64())
+                scaled, also = _scaled(exact, factor, kind)
+                return scaled, fits & also
             return _within(values, kind)
         raise TraceError(
             f"{self._source} has {values.type} in the column for {name}, where a trace has "
@@ -339,35 +335,56 @@ def header_of(line: bytes) -> tuple[str, list[str]]:
 
 def unescaped(values: pa.Array) -> pa.Array:
     """Strings without the `'` that keeps a spreadsheet from taking them for formulas."""
-    if not found(values, _ESCAPED).any():
-        return values
-    shorter = pc.binary_slice(values, 1)
-    return pc.if_else(pc.fill_null(pc.match_substring_regex(values, _ESCAPED), False), shorter, values)
+    return pc.replace_substring_regex(values, _ESCAPED, r"\1", max_replacements=1)
 
 
 def _within(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Bools]:
     """Integers of a type, and which of the values are null or fit it; the others become null."""
-    info = np.iinfo(kind.to_pandas_dtype())
-    there = bools(values.is_valid())
+    info, there = np.iinfo(kind.to_pandas_dtype()), bools(values.is_valid())
+    low, high = int(info.min), int(info.max)
     if pa.types.is_decimal(values.type):
-        whole = pc.equal(values, pc.floor(values))
-        low, high = (pa.scalar(Decimal(int(bound)), pa.decimal128(20, 0)) for bound in (info.min, info.max))
-        fits = bools(pc.and_(pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high)), whole))
+        bounds = [pa.scalar(Decimal(bound), pa.decimal128(20, 0)) for bound in (low, high)]
     else:
         own = np.iinfo(values.type.to_pandas_dtype())
-        low, high = max(int(info.min), int(own.min)), min(int(info.max), int(own.max))
-        low_there, high_there = (pa.scalar(bound, values.type) for bound in (low, high))
-        fits = bools(pc.and_(pc.greater_equal(values, low_there), pc.less_equal(values, high_there)))
+        bounds = [pa.scalar(bound, values.type) for bound in (max(low, int(own.min)), min(high, int(own.max)))]
+    fits = bools(pc.and_(pc.greater_equal(values, bounds[0]), pc.less_equal(values, bounds[1])))
     kept = values if fits.all() else pc.if_else(pa.array(fits), values, pa.scalar(None, values.type))
-    return kept.cast(kind, safe=False), fits | ~there
+    return kept.cast(kind), fits | ~there
 
 
-def _scaled(values: pa.Array, factor: int) -> pa.Array:
-    """Decimals times a power of ten, without what is then still behind the point."""
-    if factor == 1:
-        return values
-    scaled = pc.multiply(values.cast(pa.decimal256(50, 18)), pa.scalar(factor).cast(pa.decimal256(19, 0)))
-    return pc.floor(scaled)
+def _scaled(values: pa.Array, factor: int, kind: pa.DataType) -> tuple[pa.Array, Bools]:
+    """int64 times a factor."""
+    there, most = bools(values.is_valid()), (2**63 - 1) // factor
+    raw = pc.fill_null(values, 0).to_numpy()
+    small = (raw >= -most) & (raw <= most)
+    exact, fits = _within(pa.array(np.where(small, raw, 0) * factor, mask=~(there & small)), kind)
+    return exact, fits & small
+
+
+def _of_text(values: pa.Array, factor: int, kind: pa.DataType) -> tuple[pa.Array, Bools]:
+    """Digits, with some behind a point where they are in a larger unit."""
+    good, part = groups(values.cast(pa.binary()), _DECIMALS if factor > 1 else _DIGITS)
+    place = np.cumsum(good) - 1
+    fits = good | bools(values.is_null())
+    if factor > 1:
+        whole, also = _scaled(numbers(part["whole"]), factor, pa.int64())
+        # Of what is behind the point as many digits as the unit has.
+        digits = len(str(factor)) - 1
+        padded = pc.binary_join_element_wise(part["fraction"].cast(pa.string()), "0" * digits, "")
+        below = numbers(pc.utf8_slice_codeunits(padded, 0, digits)).to_numpy()
+        raw = pc.fill_null(whole, 0).to_numpy()
+        also &= raw <= 2**63 - 1 - factor
+        minus = bools(pc.equal(part["sign"], b"-"))
+        exact, fit = _within(pa.array(np.where(also, np.where(minus, -(raw + below), raw + below), 0)), kind)
+        fit &= also
+    else:
+        signed = pc.binary_join_element_wise(pc.replace_substring(part["sign"], b"+", b""), part["whole"], b"")
+        try:
+            exact, fit = _within(signed.cast(pa.string()).cast(pa.int64()), kind)
+        except pa.ArrowInvalid:  # more than 64 bits, or all of them
+            exact, fit = _within(signed.cast(pa.string()).cast(pa.decimal128(38, 0)), kind)
+    fits[good] = fit
+    return exact.take(pa.array(np.maximum(place, 0), mask=~good)), fits
 
 
 def _is_text(kind: pa.DataType) -> bool:
