@@ -1,5 +1,6 @@
 """Rows with named columns, of Parquet, Arrow, CSV and JSON lines: those that a trace knows by name, in any order."""
 
+import codecs
 import csv as plain_csv
 import io
 import json
@@ -60,6 +61,28 @@ class Naming:
             if name not in theirs:
                 raise UsageError(f"there is no column {name!r} to take {ours} from: there are {', '.join(theirs)}")
         return {ours: name for ours, name in wanted.items() if name in theirs}
+
+
+class _Utf8:
+    """A file whose bytes are UTF-8, whatever they are: those that are none are escaped."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._decoder = file, codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def read(self, size: int = -1) -> bytes:
+        """About so many bytes; none at the end."""
+        made = b""
+        while not made:
+            raw = self._file.read(max(size // 4, 1))  # a byte becomes four at most
+            made = self._decoder.decode(raw, final=not raw).encode()
+            if not raw:
+                break
+        return made
+
+    def close(self) -> None:
+        """It is closed by whoever opened it."""
 
 
 class ColumnsReader:
@@ -125,7 +148,7 @@ class ColumnsReader:
 
         try:
             reader = pa_csv.open_csv(
-                file,
+                pa.PythonFile(_Utf8(file), "r"),
                 pa_csv.ReadOptions(use_threads=False, block_size=1 << 22, column_names=header),
                 pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=broken),
                 pa_csv.ConvertOptions(
@@ -327,7 +350,7 @@ class ColumnsReader:
 
 def header_of(line: bytes) -> tuple[str, list[str]]:
     """What is between the columns that a line names, and the names."""
-    head = line.decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r\n")
+    head = line.decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r\n").replace("\r", " ")
     delimiter = max(",;\t", key=head.count)
     header = next(plain_csv.reader([head], delimiter=delimiter), [])
     return delimiter, [name.strip() for name in header]

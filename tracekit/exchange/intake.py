@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracekit import __version__
 from tracekit.errors import TraceError, UsageError
 from tracekit.files import putting
 from tracekit.metadata import Anchor, Clock, Counters, Metadata
-from tracekit.schema import FAMILIES, RECORDED_FAMILIES, family_schema
+from tracekit.schema import EVENTS, FAMILIES, RECORDED_FAMILIES, family_schema
 from tracekit.text import decode
 from tracekit.writer import TraceWriter, with_own_dictionaries
 
@@ -131,6 +132,10 @@ class Intake:
             return
         schema = family_schema(family).append(pa.field("order", pa.int64()))
         given = dict(columns) | {"order": np.arange(self._taken, self._taken + rows)}
+        event = given["event"]
+        if isinstance(event, pa.Array):  # a file must not have names of other events, not even unused
+            place = pc.index_in(event.cast(pa.string()), value_set=pa.array(EVENTS[family]))
+            given["event"] = pa.DictionaryArray.from_arrays(place, pa.array(EVENTS[family]))
         batch = pa.record_batch([_column(given.get(item.name), item.type, rows) for item in schema], schema=schema)
         times = batch["ts_ns"].to_numpy()
         self.first_ns, self.last_ns = min(self.first_ns, int(times.min())), max(self.last_ns, int(times.max()))

@@ -254,8 +254,8 @@ class PerfReader:
             rows = chosen(rows, fits)
         name = rows.pop("event").dictionary_encode()
         kinds = [one.decode().split(":")[1] for one in name.dictionary.to_pylist()]
-        call = np.array([_CALLS.index(kind.rsplit("_", 1)[1]) for kind in kinds])
-        enter = np.array([kind.startswith("sys_enter") for kind in kinds])
+        call = np.array([_CALLS.index(kind.rsplit("_", 1)[1]) for kind in kinds], np.int64)
+        enter = np.array([kind.startswith("sys_enter") for kind in kinds], np.bool_)
         code = name.indices.to_numpy()
         new = rows | {"call": call[code], "enter": enter[code]}
         if self._entered is not None:

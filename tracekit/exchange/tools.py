@@ -65,7 +65,7 @@ _OF_COLUMN = {
 # The columns by which each tool is known.
 _TOOLS = {
     "biosnoop": ("DISK", "LAT(ms)"),
-    "exitsnoop": ("AGE(s)", "EXIT_CODE"),
+    "exitsnoop": ("PID", "AGE(s)", "EXIT_CODE"),
     "opensnoop": ("FD", "ERR", "PATH"),
     "execsnoop": ("PID", "ARGS"),
 }
