@@ -37,13 +37,14 @@ class Run:
 def run(command: list[str]) -> Run:
     """Run a command to its end, what it says thrown away; it must succeed."""
     begin, peak = time.monotonic(), 0
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while process.poll() is None:
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
         peak = max([peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))])
         time.sleep(_LOOK_S)
+    _, said = process.communicate()  # a line or two, which no pipe is too small for
     if process.returncode:
-        raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}")
+        raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}: {said.strip()}")
     return Run(time.monotonic() - begin, peak)
 
 

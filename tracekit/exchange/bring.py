@@ -77,7 +77,7 @@ def bring(request: Import) -> Imported:
     # What the reader of foreign bytes has kept of Arrow's memory would be counted on top of what writing takes.
     with contextlib.ExitStack() as stack:
         streams = [stack.enter_context(_opened(source)) for source in request.sources]
-        format = request.format or _one_format(request.sources, streams)
+        format = request.format or _one_format(request, streams)
         if len(streams) > 1 and format != "blktrace":
             raise UsageError(f"several files can only be imported of blktrace, and this is {format}: import one by one")
         intake = stack.enter_context(contextlib.closing(Intake(request.output.absolute().parent)))
@@ -170,10 +170,12 @@ def _opened(source: Path) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, stream)
 
 
-def _one_format(sources: tuple[Path, ...], streams: list[BinaryIO]) -> str:
-    kinds = [_format(_name(source), _head(stream)) for source, stream in zip(sources, streams, strict=True)]
+def _one_format(request: Import, streams: list[BinaryIO]) -> str:
+    known = {*SCHEMA.names, *request.naming.columns.values()}
+    pairs = zip(request.sources, streams, strict=True)
+    kinds = [_format(_name(source), _head(stream), known) for source, stream in pairs]
     if len(set(kinds)) > 1:
-        raise UsageError(f"{sources[0]} is {kinds[0]}, and another file is not: import one by one")
+        raise UsageError(f"{request.sources[0]} is {kinds[0]}, and another file is not: import one by one")
     return kinds[0]
 
 
@@ -181,8 +183,8 @@ def _head(stream: BinaryIO) -> bytes:
     return cast(io.BufferedReader, stream).peek(_HEAD_BYTES)
 
 
-def _format(name: str, head: bytes) -> str:
-    """What a file is, by its first bytes.
+def _format(name: str, head: bytes, columns: set[str]) -> str:
+    """What a file is, by its first bytes; these columns tell a table.
 
     Raises:
         TraceError: none of what is known.
@@ -203,13 +205,13 @@ def _format(name: str, head: bytes) -> str:
         int.from_bytes(head[:4], "big") >> 8,
     ):
         return "blktrace"
-    text = _text_format(head)
+    text = _text_format(head, columns)
     if text is None:
         raise TraceError(f"{name} is of no kind that can be imported: say what it is with --format, or see --help")
     return text
 
 
-def _text_format(head: bytes) -> str | None:
+def _text_format(head: bytes, columns: set[str]) -> str | None:
     lines = head.replace(b"\r\n", b"\n").split(b"\n")[:_HEAD_LINES]
     if head.lstrip()[:1] == b"{":
         return "jsonl"
@@ -220,4 +222,4 @@ def _text_format(head: bytes) -> str | None:
         if any(whole.fullmatch(line) for line in lines):
             return kind
     header = header_of(lines[0])[1]
-    return "csv" if len(header) > 1 and set(header) & set(SCHEMA.names) else None
+    return "csv" if len(header) > 1 and set(header) & columns else None
