@@ -129,7 +129,7 @@ def main(millions: str) -> None:
     table = Table("", "million", "seconds", "million a minute", "memory", "size", box=None)
     begin = time.monotonic()
     for size in (float(part) for part in millions.split(",")):
-        with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+        with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             trace = folder / "trace.parquet"
             write_large(trace, int(size * _MILLION))
