@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import blktrace_files as files
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -70,6 +72,19 @@ def test_wrong_usage(tmp_path: Path) -> None:
     refused(tmp_path, 2, "no column 'height'", "rows.csv", "--column", "height=event")
     refused(tmp_path, 2, "no event 'boom'", "rows.csv", "--event", "boom")
     refused(tmp_path, 2, "does not exist", "opens.txt", "-o", "no/where.parquet")
+    refused(tmp_path, 2, "save it first", "-", given=_parquet(ROWS))
+    refused(tmp_path, 2, "save it first", "-", given=_arrow(ROWS, pa.ipc.new_file))
+    closed = subprocess.run(["sh", "-c", f"{shlex.join(TRACEKIT)} import - <&-"], cwd=tmp_path, capture_output=True)
+    assert closed.returncode == 2
+    assert b"the standard input cannot be opened" in closed.stderr
+
+
+def test_a_stream_of_arrow_or_blktrace_from_a_pipe(tmp_path: Path) -> None:
+    assert run(tmp_path, "-", given=_arrow(ROWS, pa.ipc.new_stream)).returncode == 0
+    assert open_trace(tmp_path / "trace.parquet").counts == {"exec": 1, "open": 1}
+    given = files.process(5, b"reader") + files.record(1, 9, files.ISSUE | files.READ, sector=1, size=512, pid=5)
+    assert run(tmp_path, "-", "--force", given=given).returncode == 0
+    assert open_trace(tmp_path / "trace.parquet").table("block_issue")["comm"].to_pylist() == ["reader"]
 
 
 def _parquet(table: pa.Table) -> bytes:
@@ -103,7 +118,9 @@ ROWS = pa.table({"ts_ns": [5, 3], "event": ["open", "exec"], "path": ["/a", "/b"
         (b"ts_ns,event\nx,exec\n5,never\n", "2 lines that make no sense"),
         (b"ts_ns,ts_ns,event\n1,1,exec\n", "two columns of one name"),
         (b"ts_ns,path\n1,/a\n", "--event NAME"),
-        (b'{"event": "open", "ts_ns": }\n', "1 lines that make no sense"),
+        (b'{"event": "open", "ts_ns": }\n', "1 line that makes no sense"),
+        (b'{"event": ' + b"[" * 900_000 + b"\n", "1 line that makes no sense"),
+        (b'{"argv": ' + b'[{"a":' * 100_000 + b"\n", "1 line that makes no sense"),
         (_parquet(pa.table({"ts_ns": [[1]], "event": ["open"]})), "convert it first"),
     ],
 )

@@ -4,7 +4,6 @@ import contextlib
 import io
 import re
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,8 +107,8 @@ def _blkparse(request: Import, streams: list[BinaryIO], intake: Intake) -> str:
 
 def _blktrace(request: Import, streams: list[BinaryIO], intake: Intake) -> str:
     reader = blktrace.BinaryReader(intake)
-    for source, stream in zip(request.sources, streams, strict=True):
-        if source != STDIN:
+    for stream in streams:
+        if stream.seekable():
             reader.take_notes(stream)
             stream.seek(0)
     for source, stream in zip(request.sources, streams, strict=True):
@@ -119,7 +118,10 @@ def _blktrace(request: Import, streams: list[BinaryIO], intake: Intake) -> str:
 
 
 def _columns(request: Import, streams: list[BinaryIO], intake: Intake, format: str) -> str:
-    reader = ColumnsReader(intake, request.naming, _name(request.sources[0]))
+    name = _name(request.sources[0])
+    if not streams[0].seekable() and (format == "parquet" or _head(streams[0]).startswith(b"ARROW1")):
+        raise UsageError(f"{name} is a pipe, and a {format} file begins to be read at its end: save it first")
+    reader = ColumnsReader(intake, request.naming, name)
     getattr(reader, format)(streams[0])
     return "each row needs ts_ns and event"
 
@@ -150,7 +152,7 @@ def _opened(source: Path) -> Iterator[BinaryIO]:
     """
     try:
         if source == STDIN:
-            raw = io.FileIO(sys.stdin.fileno(), closefd=False)
+            raw = io.FileIO(0, closefd=False)
         else:
             if stat.S_ISDIR(source.stat().st_mode):
                 raise UsageError(f"{source} is a folder: name a file")

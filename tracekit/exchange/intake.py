@@ -270,7 +270,8 @@ class Intake:
         """
         if self._taken:
             return
-        wrong = f", but {self.tally.nonsense:,} lines that make no sense" if self.tally.nonsense else ""
+        lines = "lines that make" if self.tally.nonsense > 1 else "line that makes"
+        wrong = f", but {self.tally.nonsense:,} {lines} no sense" if self.tally.nonsense else ""
         if self.tally.passed_over:
             others = ", ".join(f"{name} ({count:,})" for name, count in self.tally.passed_over.most_common(3))
             wrong += f"; it has {others}"

@@ -80,13 +80,13 @@ class _Exporter:
             self._write(join(integer(8, np.array([max(anchor.boot_ns, 0)])), message(6, *clocks)))
 
     def _roots(self) -> None:
-        for uuid, name, rank in (
-            (_FINDINGS, "Findings", 0),
-            (_LOST, "Lost events", 1),
-            (_BLOCK, "Block I/O", 2),
-            (_STRAYS, "Programs of unknown processes", 3),
+        for uuid, name in (
+            (_FINDINGS, "Findings"),
+            (_LOST, "Lost events"),
+            (_BLOCK, "Block I/O"),
+            (_STRAYS, "Programs of unknown processes"),
         ):
-            self._write(_descriptor(np.array([uuid]), text(2, name), integer(12, np.array([rank]))))
+            self._write(_descriptor(np.array([uuid]), text(2, name)))
 
     # --- processes ---
 
