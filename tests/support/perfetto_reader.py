@@ -52,6 +52,7 @@ def read_perfetto(content: bytes) -> Read:
     assert trace.ParseFromString(content) == len(content)
     assert_known(trace)
     tracks: dict[int, Any] = {}
+    told: dict[int, int] = {}
     clocks, cmdlines = [], {}
     events = []
     for packet in trace.packet:
@@ -63,6 +64,10 @@ def read_perfetto(content: bytes) -> Read:
             else:
                 assert one.parent_uuid == 0 or one.parent_uuid in tracks
                 tracks[one.uuid] = one
+                told[one.uuid] = packet.timestamp
+                # By when it is told, Perfetto knows whose a pid or tid is that is used again.
+                assert packet.HasField("timestamp") or not (one.HasField("process") or one.HasField("thread"))
+                assert packet.timestamp >= told.get(one.parent_uuid, 0)
             if one.process.cmdline:
                 cmdlines[one.uuid] = list(one.process.cmdline)
         elif packet.HasField("clock_snapshot"):
@@ -70,7 +75,7 @@ def read_perfetto(content: bytes) -> Read:
             clocks.append((at[6], at[1]))
         else:
             assert packet.HasField("track_event")
-            assert packet.track_event.track_uuid in tracks
+            assert packet.timestamp >= told[packet.track_event.track_uuid]
             events.append(packet)
     events.sort(key=lambda packet: packet.timestamp)  # stable, as Perfetto's
     return Read(tracks, list(_slices(events)), clocks, len(trace.packet), cmdlines)

@@ -110,7 +110,7 @@ class _Exporter:
         for piece in _pieces(len(known)):
             some = [part[piece] for part in described]
             self._write(
-                _descriptor(uuid[piece], message(3, *some, message(6, named[piece]))),
+                _told(begin[piece], _descriptor(uuid[piece], message(3, *some, message(6, named[piece])))),
                 _event(begin[piece], uuid[piece], _BEGIN, named[piece], "process", *(note[piece] for note in notes)),
             )
         self._arguments(tracks)
@@ -124,7 +124,8 @@ class _Exporter:
         """Of what ran already; programs that start bring theirs."""
         for rows in self._rows("process", ("ts_ns", "pid", "argv")):
             life = tracks.life(ints(rows, "pid"), ints(rows, "ts_ns"))
-            self._write(_cmdline(life, ints(rows, "pid"), rows.column("argv")))
+            begin = np.maximum(ints(rows, "ts_ns"), tracks.begin_ns[life])
+            self._write(_cmdline(begin, life, ints(rows, "pid"), rows.column("argv")))
 
     def _execs(self, tracks: "_Tracks") -> None:
         """Each program runs until the next one of its process, or its end."""
@@ -147,7 +148,7 @@ class _Exporter:
                 _string("arguments", pc.binary_join(_binary_lists(argv), b" ")),
                 _number("uid", ints(rows, "uid")),
             )
-            self._write(_cmdline(life, pid, argv), begins, where(~stray, _event(end, uuid, _END)))
+            self._write(_cmdline(begin, life, pid, argv), begins, where(~stray, _event(end, uuid, _END)))
 
     def _failed_execs(self, tracks: "_Tracks") -> None:
         for rows in self._rows("exec_failed", ("ts_ns", "pid", "path", "ret")):
@@ -172,7 +173,8 @@ class _Exporter:
             seen = np.union1d(seen, new)
             comm = _text(rows, "comm")
             if len(first):
-                self._write(_thread(uuid[first], life[first], pid[first], tid[first], comm.take(pa.array(first))))
+                who = _thread(uuid[first], life[first], pid[first], tid[first], comm.take(pa.array(first)))
+                self._write(_told(begin[first], who))
             begins = _event(
                 begin,
                 uuid,
@@ -344,6 +346,11 @@ def _descriptor(uuid: Ints, *parts: pa.Array | bytes) -> pa.Array:
     return message(60, integer(1, uuid), *parts)
 
 
+def _told(ts_ns: Ints, descriptor: pa.Array) -> pa.Array:
+    """A process or thread that is told at a time: by that Perfetto knows whose a pid is that is used again."""
+    return where(_there(descriptor), join(integer(8, np.maximum(ts_ns, 0)), descriptor))
+
+
 def _event(
     ts_ns: Ints,
     track: Ints,
@@ -370,13 +377,13 @@ def _string(name: str, values: pa.Array) -> pa.Array:
     return where(there, message(4, text(10, name), message(6, values)))
 
 
-def _cmdline(life: Ints, pid: Ints, argv: pa.Array) -> pa.Array:
+def _cmdline(ts_ns: Ints, life: Ints, pid: Ints, argv: pa.Array) -> pa.Array:
     """A process told once more, with its arguments; nothing where there are none."""
     lists = _binary_lists(argv)
     each = pa.ListArray.from_arrays(lists.offsets, message(2, lists.values))
     there = argv.is_valid().to_numpy(zero_copy_only=False) & (life != NULL)
     described = message(3, integer(1, pid), pc.binary_join(each, b""))
-    return where(there, _descriptor(_PROCESS | life, described))
+    return where(there, _told(ts_ns, _descriptor(_PROCESS | life, described)))
 
 
 def _thread(uuid: Ints, life: Ints, pid: Ints, tid: Ints, comm: pa.Array) -> pa.Array:
