@@ -38,7 +38,7 @@ lint: setup-test
 	$(BIN)/mypy
 	$(BIN)/mypy demo/workload.py sample_traces/make.py scripts/site_pages.py
 	$(BIN)/mypy benchmarks/capture.py benchmarks/hour.py benchmarks/truth.py benchmarks/real.py benchmarks/laboratory/real/sleeper.py
-	$(BIN)/mypy benchmarks/analyze.py benchmarks/analyze_peers.py
+	$(BIN)/mypy benchmarks/analyze.py benchmarks/analyze_peers.py benchmarks/exchange.py
 	$(BIN)/mypy tests/stress/kill_recorder.py
 	$(BIN)/lint-imports --no-logo
 

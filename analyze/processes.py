@@ -171,7 +171,7 @@ def _lives(rows: _Rows, size: int, names: dict[str, Codes], windows: Windows) ->
     return Lives(
         pid=pid,
         ppid=ppid,
-        parent=_who_lived(pid, begin_ns, ppid, seen_ns),
+        parent=who_lived(pid, begin_ns, ppid, seen_ns),
         comm=Codes(comm, names["comm"].names),
         path=Codes(path, names["path"].names),
         cgroup=Codes(rows.last(column["cgroup"] != NULL, column["cgroup"], size), names["cgroup"].names),
@@ -190,12 +190,12 @@ def _lives(rows: _Rows, size: int, names: dict[str, Codes], windows: Windows) ->
     )
 
 
-def _who_lived(pid: Ints, begin_ns: Ints, wanted_pid: Ints, at_ns: Ints) -> Ints:
+def who_lived(pid: Ints, begin_ns: Ints, wanted_pid: Ints, at_ns: Ints) -> Ints:
     """The last life of each wanted pid that began at or before a time; else that pid's first; -1 if it has none."""
-    count = len(pid)
-    order = np.lexsort((np.repeat((0, 1), count), np.concatenate((begin_ns, at_ns)), np.concatenate((pid, wanted_pid))))
-    latest = np.maximum.accumulate(np.where(order < count, np.arange(2 * count), NULL))
-    place = np.empty(2 * count, dtype=np.int64)
+    count, both = len(pid), len(pid) + len(wanted_pid)
+    order = np.lexsort((np.arange(both) >= count, np.concatenate((begin_ns, at_ns)), np.concatenate((pid, wanted_pid))))
+    latest = np.maximum.accumulate(np.where(order < count, np.arange(both), NULL))
+    place = np.empty(both, dtype=np.int64)
     place[order] = latest
     found = place[count:]
     life = np.where(found == NULL, NULL, order[found]) if count else found

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.analyze.columns import Bools, Ints, codes, ints
+from tracekit.analyze.columns import UNKNOWN, Bools, Ints, codes, ints
 from tracekit.analyze.results import LostWindow
 from tracekit.trace import Trace
 
@@ -18,8 +18,8 @@ class Windows:
 
     @staticmethod
     def of(windows: tuple[LostWindow, ...], family: str) -> "Windows":
-        """The windows of one family."""
-        mine = sorted((w.start_ns, w.end_ns) for w in windows if w.family == family)
+        """The windows of one family, and those of which nobody knows what was lost."""
+        mine = sorted((w.start_ns, w.end_ns) for w in windows if w.family in (family, UNKNOWN))
         joined: list[list[int]] = []
         for start, end in mine:
             if joined and start <= joined[-1][1]:
@@ -46,7 +46,7 @@ def read_windows(trace: Trace) -> tuple[LostWindow, ...]:
     return tuple(
         sorted(
             (
-                LostWindow(int(a if a >= 0 else b), int(b), family.name(int(f)) or "?", max(int(n), 0))
+                LostWindow(int(a if a >= 0 else b), int(b), family.name(int(f)) or UNKNOWN, max(int(n), 0))
                 for a, b, f, n in rows
             ),
             key=lambda w: (w.start_ns, w.end_ns, w.family),

@@ -60,6 +60,9 @@ char LICENSE[] SEC("license") = "GPL";
 
 #endif
 
+/* What a program at a plain tracepoint returns: with 0 it would take the event away from perf, which may record it, too. */
+#define PASS_ON 1
+
 /* The layout of every tracepoint of a system call. */
 struct tk_enter {
 	__u64 common;

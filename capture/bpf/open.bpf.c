@@ -44,7 +44,7 @@ INLINE int enter_open_call(__u8 call, __u64 path, __u64 flags, __u64 mode, __s32
 		counters = counters_in(MAP(open_counters));
 		COUNT(counters, seen);
 		COUNT(counters, filtered);
-		return 0;
+		return PASS_ON;
 	}
 	open.ts_ns = bpf_ktime_get_boot_ns();
 	known = bpf_map_lookup_elem(MAP(open_calls), &tid);
@@ -55,7 +55,7 @@ INLINE int enter_open_call(__u8 call, __u64 path, __u64 flags, __u64 mode, __s32
 		COUNT(counters, seen);
 		COUNT(counters, lost_state_full);
 	}
-	return 0;
+	return PASS_ON;
 }
 
 PROGRAM("tp")
@@ -140,14 +140,14 @@ int on_leave_open(struct tk_leave *ctx)
 	volatile __s64 ret = ctx->ret; /* volatile: read here and once, since the verifier takes no shifted context */
 
 	if (!call || !call->ts_ns)
-		return 0; /* it began before the recording did, or nobody wants it */
+		return PASS_ON; /* it began before the recording did, or nobody wants it */
 	counters = counters_in(MAP(open_counters));
 	COUNT(counters, seen);
 	if (!emit_open(MAP(open_short_ring), TK_SHORT_PATH_BYTES, counters, call, now_ns, ret) &&
 	    !emit_open(MAP(open_medium_ring), TK_MEDIUM_PATH_BYTES, counters, call, now_ns, ret))
 		emit_open(MAP(open_long_ring), TK_PATH_BYTES, counters, call, now_ns, ret);
 	call->ts_ns = 0;
-	return 0;
+	return PASS_ON;
 }
 
 /* Every thread's end. */

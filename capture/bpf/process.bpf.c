@@ -141,11 +141,11 @@ INLINE int enter_exec(__u64 path, __u64 argv)
 	__u32 tid = bpf_get_current_pid_tgid();
 
 	if (!bpf_map_update_elem(MAP(exec_calls), &tid, &call, BPF_ANY))
-		return 0;
+		return PASS_ON;
 	counters = counters_in(MAP(process_counters));
 	COUNT(counters, seen);
 	COUNT(counters, lost_state_full);
-	return 0;
+	return PASS_ON;
 }
 
 PROGRAM("tp")
@@ -203,16 +203,16 @@ int on_leave_exec(struct tk_leave *ctx)
 	__u64 bytes;
 
 	if (!found)
-		return 0;
+		return PASS_ON;
 	call = *found;
 	bpf_map_delete_elem(MAP(exec_calls), &tid);
 	if (ctx->ret >= 0)
-		return 0; /* on_exec has it */
+		return PASS_ON; /* on_exec has it */
 	if (!wanted_process(counters, bpf_get_current_pid_tgid() >> 32))
-		return 0;
+		return PASS_ON;
 	record = bpf_map_lookup_elem(MAP(failed_record), &zero);
 	if (!record)
-		return 0;
+		return PASS_ON;
 	fill_process(&record->head, TK_EXEC_FAILED);
 	record->head.ppid = parent_of(bpf_get_current_task());
 	record->head.status = ctx->ret;
@@ -225,7 +225,7 @@ int on_leave_exec(struct tk_leave *ctx)
 	if (bytes > sizeof(record->data))
 		bytes = sizeof(record->data);
 	emit_process(counters, record, sizeof(record->head) + bytes);
-	return 0;
+	return PASS_ON;
 }
 
 /* Whether this exiting thread is its process's last. Older kernels do not pass it; there, two threads that leave at once

@@ -28,9 +28,13 @@ COMMANDS = {
     "report": "Say what a trace shows.",
     "plot": "Draw a picture of a trace.",
     "diff": "Say what changed between two traces.",
+    "export": "Write a trace as CSV, JSON lines, Arrow, or for Perfetto.",
+    "import": "Make a trace of what another tool recorded.",
     "doctor": "Say what this machine can record, and what mends the rest.",
     "completion": "Print a script for the Tab key of a shell.",
 }
+# `import` is a word of Python's own.
+_MODULES = {"import": "import_"}
 
 #: The variable in which a shell asks what to complete; see `tracekit completion`.
 COMPLETION = "_TRACEKIT_COMPLETE"
@@ -69,8 +73,9 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         with sparing_imports():
-            module = importlib.import_module(f"tracekit.cli.{cmd_name}")
-        command = cast(click.Command, getattr(module, cmd_name))
+            name = _MODULES.get(cmd_name, cmd_name)
+            module = importlib.import_module(f"tracekit.cli.{name}")
+        command = cast(click.Command, getattr(module, name))
         if not any(parameter.name == "debug" for parameter in command.params):
             command.params.append(_debug_option())
         return command

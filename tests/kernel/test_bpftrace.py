@@ -1,0 +1,93 @@
+"""The programs that come with bpftrace, run on a known workload, and what they print imported."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from recording import TRACEKIT, WORKLOAD
+
+from tracekit import Recording, open_trace
+
+PROGRAMS = [
+    Path(folder) for folder in ("/usr/sbin", "/usr/share/bpftrace/tools") if Path(folder, "opensnoop.bt").exists()
+]
+OPENS, EXECS, READS = 101, 43, 47
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(
+        shutil.which("bpftrace") is None or not PROGRAMS, reason="there is no bpftrace with its programs"
+    ),
+]
+
+
+@contextmanager
+def running(program: str, printed: Path) -> Iterator[None]:
+    """A program of bpftrace's, from when it sees events on."""
+    with printed.open("wb") as file:
+        # Its output is a file, and is flushed when it ends: a file that is opened over and over shows when it sees.
+        command = ["bpftrace", "-B", "line", PROGRAMS[0] / f"{program}.bt"]
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            for _ in range(600):
+                said = printed.read_text(errors="replace")
+                if process.poll() is not None or re.search(r"\bPID\b.*\n.+\n|could not attach", said):
+                    break
+                subprocess.run(["cat", "/dev/null"], check=True)
+                os.sync()
+                time.sleep(0.1)
+            if process.poll() is not None or "could not attach" in said:
+                pytest.skip(f"{program}.bt does not run on this kernel, which lacks what it is attached to")
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def imported(printed: Path) -> Recording:
+    output = printed.with_suffix(".parquet")
+    done = subprocess.run([*TRACEKIT, "import", printed, "-o", output], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return open_trace(output)
+
+
+def test_opensnoop(tmp_path: Path) -> None:
+    printed, opened = tmp_path / "opens.txt", tmp_path / "opened"
+    opened.touch()
+    with running("opensnoop", printed):
+        subprocess.run([*WORKLOAD, "many_opens", opened, str(OPENS)], check=True)
+        time.sleep(1)
+    rows = imported(printed).pandas("open", columns=["path", "ret", "pid"])
+    # It prints the first 63 bytes of a path.
+    ours = rows[rows.path == str(opened)[:63]]
+    assert len(ours) == OPENS
+    assert ours.pid.nunique() == 1
+    assert (ours.ret >= 0).all()
+
+
+def test_execsnoop(tmp_path: Path) -> None:
+    with running("execsnoop", tmp_path / "execs.txt"):
+        for number in range(EXECS):
+            subprocess.run(["/bin/true", str(number)], check=True)
+        time.sleep(1)
+    argv = imported(tmp_path / "execs.txt").table("exec", columns=["argv"])["argv"].to_pylist()
+    assert [one for one in argv if one[0] == "/bin/true"] == [["/bin/true", str(number)] for number in range(EXECS)]
+
+
+def test_biosnoop(tmp_path: Path, loop_disk: tuple[Path, Path]) -> None:
+    device, _ = loop_disk
+    printed = tmp_path / "io.txt"
+    with running("biosnoop", printed):
+        subprocess.run([*WORKLOAD, "direct", str(device), str(READS)], check=True)
+        time.sleep(1)
+    io = imported(printed).block()
+    number = device.stat().st_rdev
+    ours = io[io.disk.isin([device.name, f"{number >> 8 & 0xFFF}:{number & 0xFF}"])]
+    assert len(ours) >= 2 * READS
+    assert (ours.total_ns >= 0).all()

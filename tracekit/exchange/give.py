@@ -1,0 +1,129 @@
+"""Exporting: a trace in the format of another tool."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracekit.errors import UsageError
+from tracekit.exchange.lines import bools, text
+from tracekit.exchange.perfetto import to_perfetto
+from tracekit.exchange.tables import to_arrow, to_csv, to_jsonl
+from tracekit.files import check_output, putting
+from tracekit.schema import ALL_EVENTS, FAMILY_OF
+from tracekit.trace import Trace
+
+STDOUT = Path("-")
+#: The formats, and how the name of a file of each ends.
+ENDINGS = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".pftrace": "perfetto",
+    ".perfetto-trace": "perfetto",
+}
+
+
+@dataclass(frozen=True)
+class Export:
+    """What to export.
+
+    Attributes:
+        trace: a recording.
+        output: the file to write, or `-` for the standard output.
+        format: one of the values of `ENDINGS`; null to go by the end of the output's name.
+        events: which events, of formats with rows; none for all.
+        force: overwrite the output.
+    """
+
+    trace: Path
+    output: Path
+    format: str | None = None
+    events: tuple[str, ...] = ()
+    force: bool = False
+
+    @property
+    def chosen(self) -> str:
+        """The format.
+
+        Raises:
+            UsageError: it cannot be told.
+        """
+        by_name = ENDINGS.get(self.output.suffix.lower())
+        if self.format is None and by_name is None:
+            what = "the standard output" if self.output == STDOUT else str(self.output)
+            raise UsageError(
+                f"the format of {what} is not known: give --format, or a name that ends in {', '.join(ENDINGS)}"
+            )
+        return self.format or str(by_name)
+
+
+class ReadableTrace(Trace):
+    """A trace whose strings are text, whoever wrote them: bytes that are not UTF-8 are escaped."""
+
+    def batches(
+        self,
+        *events: str,
+        columns: Sequence[str] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """As `Trace.batches`."""
+        for rows in super().batches(*events, columns=columns, start_ns=start_ns, end_ns=end_ns):
+            yield pa.record_batch([_readable(column) for column in rows.columns], names=rows.schema.names)
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    if isinstance(column, pa.DictionaryArray):
+        return pa.DictionaryArray.from_arrays(column.indices, text(column.dictionary.cast(pa.binary())))
+    if pa.types.is_list(column.type) and column.null_count < len(column):
+        missing = np.append(~bools(column.is_valid()), False)
+        offsets = np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy())])
+        values = text(column.flatten().cast(pa.binary()))
+        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32), mask=missing), values)
+    return column
+
+
+def give(request: Export) -> int:
+    """Export a trace.
+
+    Returns:
+        How many rows, or packets of Perfetto's, were written.
+
+    Raises:
+        UsageError: there is no such trace or event; or the output cannot be written.
+        TraceError: the trace is damaged.
+        OSError: the output cannot be written.
+    """
+    format = request.chosen
+    for event in request.events:
+        if event not in FAMILY_OF:
+            raise UsageError(f"there is no event {event!r}: there are {', '.join(ALL_EVENTS)}")
+    if request.events and format == "perfetto":
+        raise UsageError(
+            "--event is for formats with rows: Perfetto's has processes and I/O, made of several events each"
+        )
+    trace = ReadableTrace(request.trace)
+    if request.output == STDOUT:
+        return _write(format, trace, sys.stdout.buffer, request.events, stream=True)
+    check_output(request.output, request.force)
+    try:
+        with putting(request.output, request.force) as temporary, temporary.open("wb") as file:
+            return _write(format, trace, file, request.events, stream=False)
+    except FileExistsError:
+        raise UsageError(f"{request.output} has come meanwhile: choose another output with -o") from None
+
+
+def _write(format: str, trace: Trace, sink: BinaryIO, events: Sequence[str], stream: bool) -> int:
+    if format == "perfetto":
+        return to_perfetto(trace, sink)
+    if format == "arrow":
+        return to_arrow(trace, sink, events, stream)
+    return (to_csv if format == "csv" else to_jsonl)(trace, sink, events)
