@@ -14,9 +14,9 @@ from tracekit.analyze.columns import NULL, Bools, arrow_bools, codes, ints
 from tracekit.analyze.processes import Lives, read_processes
 from tracekit.analyze.windows import Windows, read_windows
 from tracekit.errors import UsageError
-from tracekit.files import putting
 from tracekit.metadata import Anchor, Clock, Counters, Cut, Metadata
 from tracekit.schema import EVENTS, RECORDED_FAMILIES
+from tracekit.share.files import write_from
 from tracekit.share.requests import begins_request, whole_requests
 from tracekit.share.running import Lived, running_at, with_ancestors, with_descendants
 from tracekit.text import decode
@@ -101,15 +101,7 @@ def slice_trace(trace: Trace, wanted: Slice, output: Path, force: bool = False) 
     for family in wanted.families:
         if family not in RECORDED_FAMILIES:
             raise UsageError(f"there is no family of events {family!r}: there are {', '.join(RECORDED_FAMILIES)}")
-    with putting(output, force) as temporary:
-        writer = TraceWriter(temporary)
-        try:
-            metadata = _Cutting(trace, wanted, writer).run()
-            writer.close(metadata)
-        except BaseException:
-            writer.abandon()
-            raise
-    return metadata
+    return write_from(trace, output, force, lambda writer: _Cutting(trace, wanted, writer).run())
 
 
 class _Cutting:
