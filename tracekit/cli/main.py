@@ -21,7 +21,7 @@ from tracekit.errors import TracekitError
 from tracekit.text import printable
 
 #: In the order in which a person meets them.
-COMMANDS = ("record", "recover", "info", "report", "plot", "slice", "redact", "doctor")
+COMMANDS = ("record", "recover", "info", "report", "plot", "slice", "redact", "bundle", "doctor")
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 

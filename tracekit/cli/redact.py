@@ -12,7 +12,7 @@ from tracekit.text import printable
 from tracekit.units import format_count
 
 if TYPE_CHECKING:
-    from tracekit.share.redacting import Replaced
+    from tracekit.share.redacting import Replaced, Suspect
     from tracekit.trace import Trace
 
 FOUND = 1
@@ -75,7 +75,7 @@ def redact(
     path = Path(f"{trace.stem}-redacted.parquet") if output is None else output
     check_output(path, force)
     opened, allowed = open_trace(trace), read_allowed(allow)
-    _, replaced = run(opened, path, read_key(key_file), allowed, force)
+    _, replaced = run(opened, path, read_key(key_file), allowed, force=force)
     _print_replaced(replaced)
     click.echo(f"tracekit: {what_was_written(path)}", err=True)
     return 0
@@ -93,8 +93,13 @@ def _print_suspects(trace: "Trace") -> int:
 
     found = suspects(trace)
     for one in found:
-        times = "once" if one.count == 1 else f"{format_count(one.count)} times"
-        click.echo(f"{one.shape} in {one.place}, {times}: {printable(one.begins)}...")
+        click.echo(suspicion(one))
     if not found:
         click.echo("nothing looks like a secret")
     return FOUND if found else 0
+
+
+def suspicion(one: "Suspect") -> str:
+    """What looks like a secret, on a line that does not tell it."""
+    times = "once" if one.count == 1 else f"{format_count(one.count)} times"
+    return f"{one.shape} in {one.place}, {times}: {printable(one.begins)}..."

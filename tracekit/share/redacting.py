@@ -24,7 +24,7 @@ from tracekit.analyze.columns import (
     ints_of,
     valid,
 )
-from tracekit.metadata import Metadata
+from tracekit.metadata import Disk, Metadata
 from tracekit.schema import EVENTS, FAMILIES
 from tracekit.share.files import one_line_for_damage, write_from
 from tracekit.share.names import COMM_BYTES, Allowed, Names
@@ -58,7 +58,9 @@ class Replaced:
         return ", ".join(parts) or "nothing"
 
 
-def redact(trace: Trace, output: Path, key: bytes, allowed: Allowed, force: bool = False) -> tuple[Metadata, Replaced]:
+def redact(
+    trace: Trace, output: Path, key: bytes, allowed: Allowed, *, force: bool = False, machine: bool = True
+) -> tuple[Metadata, Replaced]:
     """Write a trace with pseudonyms for what names people, places and their work.
 
     Groups of events stay as they are, so that an analysis finds the same.
@@ -69,6 +71,7 @@ def redact(trace: Trace, output: Path, key: bytes, allowed: Allowed, force: bool
         key: the same key gives the same name the same pseudonym.
         allowed: what stays.
         force: overwrite the output.
+        machine: let the footer tell the kernel, processors and disks.
 
     Returns:
         The footer that was written, and what was replaced.
@@ -78,8 +81,18 @@ def redact(trace: Trace, output: Path, key: bytes, allowed: Allowed, force: bool
         OSError: the output cannot be written.
     """
     redaction = _Redaction(trace, Names(key, allowed, trace.metadata.hostname))
-    metadata = write_from(trace, output, force, redaction.write)
+
+    def fill(writer: TraceWriter) -> Metadata:
+        footer = redaction.write(writer)
+        return footer if machine else _without_machine(footer)
+
+    metadata = write_from(trace, output, force, fill)
     return metadata, redaction.replaced
+
+
+def _without_machine(footer: Metadata) -> Metadata:
+    disks = tuple(Disk(disk.name, disk.dev) for disk in footer.disks)
+    return replace(footer, kernel=None, arch=None, cpus=None, disks=disks)
 
 
 class _Redaction:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from tracekit.analyze import Selection, analyze, raw_events
 from tracekit.analyze.columns import NULL, Bools, arrow_bools, codes, ints
 from tracekit.analyze.processes import Lives, read_processes
+from tracekit.analyze.results import Finding
 from tracekit.analyze.windows import Windows, read_windows
 from tracekit.errors import UsageError
 from tracekit.metadata import Anchor, Clock, Counters, Cut, Metadata
@@ -68,13 +69,21 @@ def around(trace: Trace, number: int, margin_ns: int) -> tuple[int, int]:
     findings = analyze(trace, processes=True).findings
     if not 1 <= number <= len(findings):
         raise UsageError(f"there is no finding {number}: the report has {len(findings)}")
-    where = findings[number - 1].where
+    first_ns, last_ns = span_of(trace, findings[number - 1])
+    return max(first_ns - margin_ns, 0), min(last_ns + 1 + margin_ns, trace.metadata.duration_ns)
+
+
+def span_of(trace: Trace, finding: Finding) -> tuple[int, int]:
+    """When the first event behind a finding was, and the last; offsets from the start of the recording.
+
+    Raises:
+        TraceError: the trace is damaged.
+    """
     first_ns, last_ns = trace.end_ns, trace.start_ns
-    for rows in raw_events(trace, Selection(), where):
+    for rows in raw_events(trace, Selection(), finding.where):
         ts_ns = ints(rows, "ts_ns")
         first_ns, last_ns = min(first_ns, int(ts_ns.min())), max(last_ns, int(ts_ns.max()))
-    start_ns = max(first_ns - margin_ns - trace.start_ns, 0)
-    return start_ns, min(last_ns + 1 + margin_ns - trace.start_ns, trace.metadata.duration_ns)
+    return min(first_ns, last_ns) - trace.start_ns, max(first_ns, last_ns) - trace.start_ns
 
 
 def slice_trace(trace: Trace, wanted: Slice, output: Path, force: bool = False) -> Metadata:
