@@ -36,7 +36,7 @@ def test_what_is_inside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     err = capsys.readouterr().err
     assert list(inside) == MEMBERS
     assert all(name in err for name in MEMBERS)
-    assert "Redacted: pseudonyms for" in err
+    assert "Redacted: replaced 7,058 program names" in err
     assert "machine.txt tells: CPUs 2" in err
     sums = dict(line.split("  ")[::-1] for line in inside[CHECKSUMS].decode().splitlines())
     assert sums == {name: hashlib.sha256(inside[name]).hexdigest() for name in MEMBERS[:-1]}

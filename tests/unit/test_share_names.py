@@ -92,7 +92,7 @@ def test_users() -> None:
     assert [one.user(uid) for uid in (-1, 0, 33, 999, 65534)] == [-1, 0, 33, 999, 65534]
     alice, bob = one.user(1000), one.user(1001)
     assert alice != bob
-    assert 1 << 30 <= min(alice, bob) <= max(alice, bob) < 1 << 31
+    assert 1 << 31 <= min(alice, bob) <= max(alice, bob) < 1 << 32
     assert one.user(alice) == alice
     assert one.path("/user.slice/user-1000.slice/user@1000.service").count(str(alice)) == 2
     assert one.path("/run/user/1000/bus").startswith(f"/run/user/{alice}/")
@@ -101,7 +101,7 @@ def test_users() -> None:
 def test_more_may_stay(tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_text("# ours\n/opt/acme/**\nacme*\n\n.acme\n")
-    allowed = names(None, str(own), "billing")
+    allowed = names(None, f"@{own}", "billing")
     assert allowed.path("/opt/acme/lib/x") == "/opt/acme/lib/x"
     assert allowed.component("acmed") == "acmed"
     assert masked(allowed.path("/srv/billing/customer.acme")) == "/srv/billing/X.acme"
@@ -109,8 +109,10 @@ def test_more_may_stay(tmp_path: Path) -> None:
     assert masked(allowed.path("/opt/acme/AKIAIOSFODNN7EXAMPLE")) == "/opt/acme/X"
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_allowed([str(binary)])
+    with pytest.raises(UsageError, match="no text"):
+        read_allowed([f"@{binary}"])
+    with pytest.raises(UsageError, match="No such file"):
+        read_allowed([f"@{tmp_path / 'none'}"])
 
 
 @given(st.text(max_size=30), st.text(max_size=30))

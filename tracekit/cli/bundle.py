@@ -48,7 +48,7 @@ Examples:
 @click.option("--no-machine", is_flag=True, help="Do not tell the kernel, processors and disks.")
 @click.option(
     "--allow",
-    metavar="PATTERN|FILE",
+    metavar="PATTERN|@FILE",
     multiple=True,
     help="This name, path (from /, with * and **) or ending (.log) stays, or those in the lines of this file.",
 )

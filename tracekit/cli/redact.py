@@ -36,7 +36,7 @@ Examples:
 @click.option("--force", is_flag=True, help="Overwrite the output.")
 @click.option(
     "--allow",
-    metavar="PATTERN|FILE",
+    metavar="PATTERN|@FILE",
     multiple=True,
     help="This name, path (from /, with * and **) or ending (.log) stays, or those in the lines of this file.",
 )
@@ -82,7 +82,7 @@ def redact(
 
 
 def _print_replaced(replaced: "Replaced") -> None:
-    click.echo(f"tracekit: pseudonyms for {replaced.told()}.", err=True)
+    click.echo(f"tracekit: replaced {replaced.told()}.", err=True)
     secrets = ", ".join(f"{name} {format_count(count)}" for name, count in replaced.secrets.most_common() if count)
     if secrets:
         click.echo(f"tracekit: among them, what looks like a secret: {secrets}.", err=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracekit.analyze import Report, Selection, analyze
+from tracekit.analyze.report.html import MOST_BYTES as MOST_OF_PAGE
 from tracekit.analyze.report.html import to_html
 from tracekit.analyze.report.markdown import to_markdown
 from tracekit.bundle import CHECKSUMS, MOST_BYTES, TRACE
@@ -32,8 +33,8 @@ _ABOUT = {
     CHECKSUMS: f"of these files: sha256sum -c {CHECKSUMS}",
 }
 _TOP = 5
-#: For what a zip file has around its files.
-_ROOM = 8192
+#: For what a zip file has around its files, and for all texts but the page.
+_ROOM, _ROOM_OF_TEXTS = 8192, 100_000
 #: A part is made smaller so often until it fits, and is meant to fill so much of the room.
 _TRIES, _FILL = 8, 0.9
 #: So many findings are looked at for the part that is kept.
@@ -102,10 +103,10 @@ def prepare(trace: Trace, terms: Terms, folder: Path) -> Bundle:
     report = analyze(whole, processes=True)
     machine = _machine(whole.metadata) if terms.machine else ()
     texts = {MACHINE: "".join(f"{name}: {value}\n" for name, value in machine)} if machine else {}
-    texts |= _reports(whole, report, is_cut=False)
+    is_large = path.stat().st_size > terms.most_bytes - MOST_OF_PAGE - _ROOM_OF_TEXTS
+    texts |= _reports(whole, report, is_large)
     room = terms.most_bytes - _ROOM - sum(len(zlib.compress(text.encode())) for text in texts.values())
     if path.stat().st_size > room:
-        texts |= _reports(whole, report, is_cut=True)
         path = _part_that_fits(whole, report, room, folder / "part")
         told = open_trace(path).metadata.cuts[-1].told()
         notes.append(f"The reports are of the whole recording; {TRACE} is a part of it: {told}.")
@@ -137,12 +138,12 @@ def write_bundle(bundle: Bundle, output: Path, force: bool = False) -> None:
 def _told(replaced: Replaced) -> str:
     secrets = replaced.secrets.total()
     among = f"; {secrets:,} of them looked like secrets" if secrets else ""
-    return f"Redacted: pseudonyms for {replaced.told()}{among}."
+    return f"Redacted: replaced {replaced.told()}{among}."
 
 
-def _reports(whole: Trace, report: Report, is_cut: bool) -> dict[str, str]:
-    """The report in its forms, without the path that the trace happens to have."""
-    named = replace(report, trace=replace(report.trace, path="the whole recording" if is_cut else TRACE))
+def _reports(whole: Trace, report: Report, is_large: bool) -> dict[str, str]:
+    """The report in its forms, without the path that the trace happens to have; a large one may have to be cut."""
+    named = replace(report, trace=replace(report.trace, path="the whole recording" if is_large else TRACE))
     return {REPORT: f"{to_markdown(named, _TOP)}\n", PAGE: f"{to_html(named, whole, Selection())}\n"}
 
 

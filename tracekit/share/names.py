@@ -32,8 +32,8 @@ _NUMBER = re.compile(r"[-+]?[0-9]{1,3}(?:\.[0-9]{1,3})?[smhdkKMG%]?")
 #: Where the number of a user is a part of a name.
 _USER_IN_NAME = re.compile(r"(user-|user@)([0-9]{1,10})(\.slice|\.service)")
 _USER_IN_PATH = re.compile(r"(/run/user/)([0-9]{1,10})(?=/|$)")
-#: Users below are of the system; this one is nobody.
-FIRST_USER, NOBODY = 1000, 65534
+#: Users below are of the system; this one is nobody. No user's number is as high as those that stand for users.
+FIRST_USER, NOBODY, PSEUDONYMS = 1000, 65534, 1 << 31
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,21 @@ def read_allowed(more: Iterable[str]) -> Allowed:
     """The list that comes along, with more.
 
     Args:
-        more: files with such lines, or a line each.
+        more: a line each, or `@` and a file with such lines.
 
     Raises:
         UsageError: a file cannot be read.
     """
     lines = resources.files("tracekit.share").joinpath("allowed.txt").read_text("utf-8").splitlines()
     for one in more:
+        if not one.startswith("@"):
+            lines.append(one)
+            continue
         try:
-            lines += Path(one).read_text("utf-8").splitlines() if Path(one).is_file() else [one]
+            lines += Path(one[1:]).read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"the list {one} of what stays cannot be read: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise UsageError(f"the list {one[1:]} of what stays cannot be read: {why}") from error
     return Allowed.of(lines)
 
 
@@ -137,10 +141,10 @@ class Names:
 
     def user(self, uid: int) -> int:
         """What stands for a user; those of the system stay."""
-        if uid < FIRST_USER or uid == NOBODY or uid >= 1 << 30:
+        if uid < FIRST_USER or uid == NOBODY or uid >= PSEUDONYMS:
             return uid
         digest = hmac.digest(self._key, f"uid {uid}".encode(), "sha256")
-        return (1 << 30) | (int.from_bytes(digest[:4]) >> 2)
+        return PSEUDONYMS | (int.from_bytes(digest[:4]) >> 2)
 
     def is_system_path(self, path: str) -> bool:
         """Whether a path stays as a whole; one that leads back up may lead anywhere."""

@@ -211,7 +211,7 @@ class _Redaction:
             for name, text in (earlier or {}).items()
             if isinstance(text, str) and not shapes_of(text) and not shapes_of(name)
         }
-        told = {"pseudonyms": f"pseudonyms for {self.replaced.told()}"}
+        told = {"replaced": f"replaced {self.replaced.told()}"}
         if self.replaced.secrets.total():
             told["secrets"] = f"{self.replaced.secrets.total():,} of them looked like secrets"
         return kept | told
