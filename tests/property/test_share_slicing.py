@@ -39,6 +39,8 @@ def an_io(draw, builder: TraceBuilder, at: int, slots: dict[int, list], pids: li
         if draw(st.booleans()):
             chain[2:2] = ["block_requeue", "block_issue"]
         left = [(event, what) for event in chain if draw(st.integers(0, 9))]
+        # What is put back without ever having been seen is taken for a part of the request before, as in a report.
+        left = left[left[:1] == [("block_requeue", what)] :]
     if left:
         event, columns = left.pop(0)
         builder.add(event, at, **columns)
@@ -161,6 +163,7 @@ def test_io_is_whole(folder: Path, builder: TraceBuilder, begin: int, length: in
     lost_ns = ints(part.table("lost", columns=["ts_ns"]), "ts_ns")
     assert part.start_ns <= ts_ns.min()
     assert np.setdiff1d(ts_ns[ts_ns > part.end_ns], lost_ns).size == 0
+    ts_ns = ts_ns[ts_ns <= part.end_ns]
     assert (part.metadata.clock.realtime_ns(ts_ns) == whole.metadata.clock.realtime_ns(ts_ns)).all()
     for family, counts in part.metadata.counters.items():
         assert counts.seen == counts.filtered + counts.written + counts.lost
