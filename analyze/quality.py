@@ -73,6 +73,7 @@ def _notes_of(metadata: Metadata, anything: bool) -> list[str]:
     chosen = metadata.chosen()
     if chosen is not None:
         notes.append(f"only part of the machine was recorded: {chosen}")
+    notes += [cut.told() for cut in metadata.cuts]
     if metadata.redaction is not None:
         notes.append(f"redacted: {'; '.join(str(what) for what in metadata.redaction.values())}")
     if metadata.counters and not anything:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tracekit.errors import TraceError
 from tracekit.schema import FORMAT
+from tracekit.units import format_ns, format_span
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,38 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """What a slice was cut from, and what was wanted of it; times are offsets into that recording.
+
+    Attributes:
+        trace: the name of its file; null where it was removed.
+        rows: how many events it had.
+        duration_ns: how long it was.
+        from_ns: where the part that was wanted begins.
+        to_ns: where it ends.
+        start_ns: where the slice begins: earlier than what was wanted where an I/O did.
+        filters: what else was wanted, as in the footer's `filters`; and `events`, the families.
+    """
+
+    trace: str | None
+    rows: int
+    duration_ns: int
+    from_ns: int
+    to_ns: int
+    start_ns: int
+    filters: dict[str, Any] = field(default_factory=dict)
+
+    def told(self) -> str:
+        """In words, for a person."""
+        earlier_ns = self.from_ns - self.start_ns
+        parts = [f"{format_span(self.from_ns)} to {format_span(self.to_ns)}"]
+        parts += [f"with I/O from {format_ns(earlier_ns)} before"] if earlier_ns else []
+        parts += [chosen] if (chosen := _chosen(self.filters)) else []
+        name = self.trace or "a recording"
+        return f"cut from {name} ({self.rows:,} events, {format_span(self.duration_ns)}): {'; '.join(parts)}"
+
+
+@dataclass(frozen=True)
 class Metadata:
     """Everything the footer says. See the format's documentation for the meaning of each field."""
 
@@ -102,18 +135,11 @@ class Metadata:
     redaction: dict[str, Any] | None = None
     command: tuple[str, ...] | None = None
     format: int = FORMAT
+    cuts: tuple[Cut, ...] = ()
 
     def chosen(self) -> str | None:
         """What of the machine was recorded, for a person; None: everything."""
-        parts = []
-        for kind, values in self.filters.items():
-            if kind == "command":
-                parts.append("what the command did and started")
-            else:
-                listed = values if isinstance(values, list) else [values]
-                of_what = "of block I/O only disk" if kind == "disk" else kind
-                parts.append(f"{of_what} {' or '.join(str(value) for value in listed)}")
-        return " and ".join(parts) or None
+        return _chosen(self.filters)
 
     def to_json(self) -> str:
         """The footer's text; `from_json` gives the same object back."""
@@ -142,6 +168,18 @@ class Metadata:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TraceError(f"its metadata is damaged ({type(error).__name__}: {error})") from error
         return cast(Metadata, found)
+
+
+def _chosen(filters: dict[str, Any]) -> str | None:
+    parts = []
+    for kind, values in filters.items():
+        if kind == "command":
+            parts.append("what the command did and started")
+        else:
+            listed = values if isinstance(values, list) else [values]
+            of_what = "of block I/O only disk" if kind == "disk" else kind
+            parts.append(f"{of_what} {' or '.join(str(value) for value in listed)}")
+    return " and ".join(parts) or None
 
 
 def _build(hint: Any, raw: Any, name: str) -> Any:

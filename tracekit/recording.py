@@ -35,7 +35,7 @@ def open_trace(path: str | os.PathLike[str]) -> "Recording":
     """Open a recording.
 
     Args:
-        path: the Parquet file that `tracekit record` wrote.
+        path: the Parquet file that `tracekit record` wrote, or a bundle of `tracekit bundle`.
 
     Returns:
         A `Recording`. Only the footer has been read; events are read when asked for.

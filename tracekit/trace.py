@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tracekit import bundle
 from tracekit.errors import TraceError, UsageError
 from tracekit.files import is_being_recorded, journal_path
 from tracekit.metadata import Metadata
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MAGIC = b"PAR1"
+_PIECE = 1 << 20
 
 
 def open_trace(path: str | os.PathLike[str]) -> "Trace":
     """Open a recording.
 
     Args:
-        path: the Parquet file that `tracekit record` wrote.
+        path: the Parquet file that `tracekit record` wrote, or a bundle of `tracekit bundle`.
 
     Returns:
         A `Trace`. Only the footer has been read; events are read when asked for.
@@ -69,6 +71,16 @@ class Trace:
     def rows(self) -> int:
         """How many events there are, of all kinds."""
         return int(self._file.metadata.num_rows)
+
+    def save(self, path: Path) -> None:
+        """Write the file as it is to another place.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with path.open("wb") as target:
+            for start in range(0, self._source.size(), _PIECE):
+                target.write(self._source.read_at(min(_PIECE, self._source.size() - start), start))
 
     def _check_columns(self) -> None:
         schema = self._file.schema_arrow
@@ -231,13 +243,22 @@ def _open_parquet(path: Path) -> tuple[pa.OSFile, pq.ParquetFile]:
     size, head, tail = _ends(path)
     if size == 0:
         raise TraceError(f"{path} is empty: nothing was ever written to it{_recovery(path)}")
+    if head == bundle.MAGIC:
+        with bundle.unpacked(path) as trace:
+            inside = Path(f"/proc/self/fd/{trace.fileno()}")
+            return _open_whole(path, inside, *_ends(inside))
+    return _open_whole(path, path, size, head, tail)
+
+
+def _open_whole(path: Path, place: Path, size: int, head: bytes, tail: bytes) -> tuple[pa.OSFile, pq.ParquetFile]:
+    """The file of that path, which is at that place."""
     if head != _MAGIC:
         raise TraceError(f"{path} is no Parquet file, so it is no trace")
     if tail != _MAGIC or size < 12:
         remedy = _recovery(path) or "; copy it again from where it was recorded"
         raise TraceError(f"{path} is cut off: its end is missing{remedy}")
     try:
-        source = pa.OSFile(str(path))
+        source = pa.OSFile(str(place))
         return source, _reader(source)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last for names of columns
         raise TraceError(f"{path} is damaged: {_first_line(error)}") from error

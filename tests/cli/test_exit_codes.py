@@ -9,7 +9,7 @@ from damage import DAMAGES, Damage, small_trace
 
 from tracekit.cli.main import main
 
-COMMANDS = ("info", "report", "plot rates", "plot latency")
+COMMANDS = ("info", "report", "plot rates", "plot latency", "slice", "redact", "redact --check", "bundle")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit.errors import TraceError
-from tracekit.metadata import Anchor, Clock, Counters, Disk, Metadata
+from tracekit.metadata import Anchor, Clock, Counters, Cut, Disk, Metadata
 
 COUNTS = st.integers(0, 2**63 - 1)
 TEXTS = st.text(max_size=8)
@@ -31,6 +31,7 @@ FOOTERS = st.builds(
     disks=st.lists(st.builds(Disk, TEXTS, COUNTS, rotational=st.none() | st.booleans())).map(tuple),
     complete=st.booleans(),
     command=st.none() | st.lists(TEXTS).map(tuple),
+    cuts=st.lists(st.builds(Cut, st.none() | TEXTS, *[COUNTS] * 5, st.dictionaries(TEXTS, JSON))).map(tuple),
 )
 PLAIN = Metadata(tool_version="0.1.0", created="2026-01-02T03:04:05+00:00", duration_ns=1)
 

@@ -97,6 +97,7 @@ def _facts(trace: "Trace", verified: bool) -> list[tuple[str, str]]:
         ),
         ("asked for", printable(", ".join(metadata.events)) or "?"),
         ("filters", printable(metadata.chosen() or "none")),
+        *(("slice", printable(cut.told())) for cut in metadata.cuts),
         ("redaction", printable(json.dumps(metadata.redaction, ensure_ascii=False)) if metadata.redaction else "none"),
     ]
 

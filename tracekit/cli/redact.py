@@ -1,0 +1,105 @@
+"""`tracekit redact`: a trace that may leave."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tracekit.cli.live import what_was_written
+from tracekit.errors import UsageError
+from tracekit.files import check_output
+from tracekit.text import printable
+from tracekit.units import format_count
+
+if TYPE_CHECKING:
+    from tracekit.share.redacting import Replaced, Suspect
+    from tracekit.trace import Trace
+
+FOUND = 1
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tracekit redact
+  tracekit redact nightly.parquet -o for-vendor.parquet --allow '/opt/ourdb/**' --allow ourdb
+  tracekit redact --key-file ~/redaction.key
+  tracekit redact --check trace-redacted.parquet"""
+)
+@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The trace to write. Default: TRACE-redacted.parquet in this folder.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the output.")
+@click.option(
+    "--allow",
+    metavar="PATTERN|@FILE",
+    multiple=True,
+    help="This name, path (from /, with * and **) or ending (.log) stays, or those in the lines of this file.",
+)
+@click.option(
+    "--key-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Take the secret of the pseudonyms from this file, and make it if it is not there. By default it is random "
+    "and thrown away.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; say what of TRACE looks like a secret, and end with exit code 1 if any.",
+)
+def redact(
+    trace: Path, output: Path | None, force: bool, allow: tuple[str, ...], key_file: Path | None, check: bool
+) -> int:
+    """Write TRACE with pseudonyms for names, and without secrets.
+
+    Paths, arguments, users, control groups and programs get pseudonyms, the same name the same one; programs and paths
+    that come with the system stay, and so do options. Host name and disk models are removed. What looks like a secret
+    goes wherever it stands. Reports of both find the same.
+
+    TRACE is trace.parquet unless you name another.
+    """
+    from tracekit.trace import open_trace
+
+    if check:
+        if output is not None or allow or key_file is not None:
+            raise UsageError("--check writes nothing: leave -o, --allow and --key-file out")
+        return _print_suspects(open_trace(trace))
+    from tracekit.share.names import read_allowed, read_key
+    from tracekit.share.redacting import redact as run
+
+    path = Path(f"{trace.stem}-redacted.parquet") if output is None else output
+    check_output(path, force)
+    opened, allowed = open_trace(trace), read_allowed(allow)
+    _, replaced = run(opened, path, read_key(key_file), allowed, force=force)
+    _print_replaced(replaced)
+    click.echo(f"tracekit: {what_was_written(path)}", err=True)
+    return 0
+
+
+def _print_replaced(replaced: "Replaced") -> None:
+    click.echo(f"tracekit: replaced {replaced.told()}.", err=True)
+    secrets = ", ".join(f"{name} {format_count(count)}" for name, count in replaced.secrets.most_common() if count)
+    if secrets:
+        click.echo(f"tracekit: among them, what looks like a secret: {secrets}.", err=True)
+
+
+def _print_suspects(trace: "Trace") -> int:
+    from tracekit.share.redacting import suspects
+
+    found = suspects(trace)
+    for one in found:
+        click.echo(suspicion(one))
+    if not found:
+        click.echo("nothing looks like a secret")
+    return FOUND if found else 0
+
+
+def suspicion(one: "Suspect") -> str:
+    """What looks like a secret, on a line that does not tell it."""
+    times = "once" if one.count == 1 else f"{format_count(one.count)} times"
+    return f"{one.shape} in {one.place}, {times}: {printable(one.begins)}..."
