@@ -330,7 +330,11 @@ def _continues(segments: _Segments, events: BlockEvents) -> Bools:
 
 def _by_key(events: BlockEvents) -> Pairs:
     key = combine(events.dev, events.sector, events.bytes, events.op) if len(events) else events.request
-    into_issue, start_rival, _ = _fifo(events, key, (START, REQUEUE), (ISSUE, MERGE))
+    # A start that carries nothing is a flush, whose request is never issued: what is issued for it, for several at
+    # once, has no start that could be told.
+    flush = (events.kind == START) & (events.bytes == 0)
+    submitted = replace(events, kind=np.where(flush, NULL, events.kind))
+    into_issue, start_rival, _ = _fifo(submitted, key, (START, REQUEUE), (ISSUE, MERGE))
     into_end, rival, given_up = _fifo(events, key, (ISSUE,), (COMPLETE, REQUEUE), PATIENCE_NS)
     rival, start_rival = rival | events.rival, start_rival | events.start_rival
     ended_by = _inverse(into_end, len(events))
@@ -367,7 +371,6 @@ def _unfinished(events: BlockEvents, into_issue: Ints, into_end: Ints, ended_by:
     """The rows of requests that are not done: those that nothing has ended, and what came before them."""
     begun = _inverse(into_issue, len(events)) != NULL
     open_issue = (events.kind == ISSUE) & (ended_by == NULL)
-    # What carries nothing is a flush, whose request is never issued.
     waits = np.isin(events.kind, (START, REQUEUE)) & ~begun & (events.bytes != 0)
     kept = waits | open_issue
     while True:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from slow_pairing import Event, pair_slowly
 
 from tracekit.analyze import pairing
-from tracekit.analyze.pairing import BlockEvents, carried, pair
+from tracekit.analyze.pairing import ISSUE, START, BlockEvents, carried, pair
 
 SIZES = (0, 512, 1024, 4096)
 
@@ -95,6 +95,14 @@ def test_in_pieces_it_is_the_same(events, cuts):
 @given(st.lists(an_event(st.just(-1), (-1, 8), (4096,), 1), max_size=40), st.lists(st.integers(0, 40), max_size=4))
 def test_in_pieces_it_is_the_same_without_slots(events, cuts):
     assert in_pieces(events, cuts) == in_pieces(events, [])
+
+
+def test_a_flush_without_slot_has_no_start():
+    """Starts that carry nothing, of which one is issued for all."""
+    events = [Event(START, 0, -1, -1, 0, 0)] * 3 + [Event(ISSUE, 0, -1, -1, 0, 0)]
+    whole = in_pieces(events, [])
+    assert whole == in_pieces(events, [1]) == in_pieces(events, range(5))
+    assert [one[:3] for one in whole[0]] == [(-1, 3, 3)]
 
 
 def test_a_rival_that_is_gone_was_a_rival():

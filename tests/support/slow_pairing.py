@@ -115,7 +115,8 @@ def by_key(events: list[Event], result: Result) -> None:
             continue
         key = (event.dev, event.sector, event.bytes, event.op)
         if event.kind == START:
-            push(waiting[key], row, Request(start=row), rivals)
+            if event.bytes:  # else a flush, whose request is never issued
+                push(waiting[key], row, Request(start=row), rivals)
         elif event.kind == MERGE:
             pop(waiting[key], rivals)
         elif event.kind == ISSUE:
