@@ -106,6 +106,11 @@ def finish(current: Request | None, row: int, event: Event, result: Result) -> N
         result.orphans.append(row)
 
 
+def started(queue: deque[tuple[int, Request]], row: int, event: Event, rivals: set[int]) -> None:
+    if event.bytes:  # else a flush, whose request is never issued
+        push(queue, row, Request(start=row), rivals)
+
+
 def by_key(events: list[Event], result: Result) -> None:
     waiting: dict[tuple[int, ...], deque[tuple[int, Request]]] = defaultdict(deque)
     issued: dict[tuple[int, ...], deque[tuple[int, Request]]] = defaultdict(deque)
@@ -115,8 +120,7 @@ def by_key(events: list[Event], result: Result) -> None:
             continue
         key = (event.dev, event.sector, event.bytes, event.op)
         if event.kind == START:
-            if event.bytes:  # else a flush, whose request is never issued
-                push(waiting[key], row, Request(start=row), rivals)
+            started(waiting[key], row, event, rivals)
         elif event.kind == MERGE:
             pop(waiting[key], rivals)
         elif event.kind == ISSUE:
