@@ -14,7 +14,8 @@
 
 SHELL := /bin/sh
 BIN := .venv/bin
-BUILT_FROM := pyproject.toml setup.py tracekit/__init__.py README.md $(wildcard capture/bpf/*.[ch])
+BUILT_FROM := pyproject.toml setup.py tracekit/__init__.py README.md $(wildcard capture/bpf/*.[ch]) \
+	analyze/kernels.py analyze/compiled.py $(wildcard analyze/native/*.[ch])
 PYTEST_OPTIONS ?=
 BENCH_OPTIONS ?=
 STRESS_OPTIONS ?=
@@ -101,4 +102,4 @@ system-bench:
 
 clean:
 	rm -rf .venv build dist .demo *.egg-info .*_cache .hypothesis
-	rm -f capture/bpf/*.bpf.o
+	rm -f capture/bpf/*.bpf.o analyze/native/*.so
