@@ -151,7 +151,7 @@ int64_t order_rows(Ints rows, int64_t size, Ints order)
 	int64_t found = 0;
 	int64_t *place;
 
-	if (order.size < rows.size || size < 0)
+	if (order.size < rows.size || size < 0 || size > INT32_MAX)
 		return OUTSIDE;
 	place = malloc((size_t)(size + 1) * sizeof *place);
 	if (!place)

@@ -58,7 +58,7 @@ int64_t plain_requests(Ints slot, Ints kind, Ints size, Ints start, Ints issue, 
 		return OUTSIDE;
 	if (rest.size != rows)
 		return OUTSIDE;
-	if (start.size < rows / 3 || issue.size < rows / 3 || complete.size < rows / 3 || rows > INT32_MAX)
+	if (slots > INT32_MAX || start.size < rows / 3 || issue.size < rows / 3 || complete.size < rows / 3 || rows > INT32_MAX)
 		return OUTSIDE;
 	seen = malloc((size_t)(slots + 1) * sizeof *seen);
 	found = malloc((size_t)(rows + 1) * sizeof *found);

@@ -163,6 +163,23 @@ int64_t count_shares(Ints group, Ints codes, Ints values, int64_t names, Ints co
 	return 0;
 }
 
+/* So many histograms are at hand all the time. */
+#define FEW 32
+
+static int64_t fill_few(Ints codes, Ints duration_ns, Ints count, Filled latency)
+{
+	for (int64_t i = 0; i < codes.size; i++) {
+		int64_t place = place_of(codes.at[i], count.size);
+
+		if (!inside(place, count.size))
+			return OUTSIDE;
+		count.at[place]++;
+		if (duration_ns.at[i] >= 0)
+			fill_one(&latency, place, duration_ns.at[i]);
+	}
+	return 0;
+}
+
 /* The durations of one place after those of another: its histogram is then at hand. */
 static bool by_place(Ints codes, Ints duration_ns, int64_t places, int64_t *begin, int64_t *sorted)
 {
@@ -178,30 +195,38 @@ static bool by_place(Ints codes, Ints duration_ns, int64_t places, int64_t *begi
 	return true;
 }
 
+static int64_t fill_many(Ints codes, Ints duration_ns, Ints count, Filled latency)
+{
+	int64_t places = count.size, *begin = calloc((size_t)places + 1, sizeof *begin);
+	int64_t *sorted = malloc((size_t)(codes.size + 1) * sizeof *sorted);
+	int64_t result = begin && sorted ? 0 : NO_MEMORY;
+
+	if (!result && !by_place(codes, duration_ns, places, begin, sorted))
+		result = OUTSIDE;
+	for (int64_t i = 0, place = 0; !result && place < places; place++) {
+		count.at[place] += begin[place] - i;
+		for (; i < begin[place]; i++)
+			if (sorted[i] >= 0)
+				fill_one(&latency, place, sorted[i]);
+	}
+	free(begin);
+	free(sorted);
+	return result;
+}
+
 int64_t use_opens(Ints codes, Ints ret, Bools answered, Ints duration_ns, Ints count, Ints errors, Filled latency)
 {
-	int64_t size = codes.size, places = count.size, most, *begin, *sorted;
-	bool good;
+	int64_t size = codes.size, places = count.size, most, result;
 
 	if (ret.size != size || answered.size != size || duration_ns.size != size || !places)
 		return OUTSIDE;
 	most = errors.size / places;
 	if (!most || errors.size != most * places || !is_filled(&latency) || latency.low.size != places)
 		return OUTSIDE;
-	begin = calloc((size_t)places + 1, sizeof *begin);
-	sorted = malloc((size_t)(size + 1) * sizeof *sorted);
-	good = begin && sorted && by_place(codes, duration_ns, places, begin, sorted);
-	for (int64_t i = 0, place = 0; good && place < places; place++) {
-		count.at[place] += begin[place] - i;
-		for (; i < begin[place]; i++)
-			if (sorted[i] >= 0)
-				fill_one(&latency, place, sorted[i]);
-	}
-	for (int64_t i = 0; good && i < size; i++)
+	result = places > FEW ? fill_many(codes, duration_ns, count, latency)
+			      : fill_few(codes, duration_ns, count, latency);
+	for (int64_t i = 0; !result && i < size; i++)
 		if (answered.at[i] && ret.at[i] < 0)
 			errors.at[place_of(codes.at[i], places) * most + (ret.at[i] > -most ? -ret.at[i] : most - 1)]++;
-	most = begin && sorted ? OUTSIDE : NO_MEMORY;
-	free(begin);
-	free(sorted);
-	return good ? 0 : most;
+	return result;
 }

@@ -231,16 +231,11 @@ def test_uses(data, size):
     one = codes, unknown, length, depth, sector, data.draw(flags(size)), count, sums, filled(4), filled(4)
     same(kernels.use_blocks, *one)
     ret, duration = data.draw(whatever(size)), data.draw(ints(size, -1, 99999))
-    same(
-        kernels.use_opens,
-        codes,
-        np.maximum(ret, -9),
-        data.draw(flags(size)),
-        duration,
-        count,
-        np.zeros(16, np.int64),
-        filled(4),
-    )
+    answered = data.draw(flags(size))
+    same(kernels.use_opens, codes, ret, answered, duration, count, np.zeros(16, np.int64), filled(4))
+    # Many places are gone through one after the other.
+    codes, count = np.where(codes < 0, codes, codes * 9), np.zeros(40, np.int64)
+    same(kernels.use_opens, codes, ret, answered, duration, count, np.zeros(400, np.int64), filled(40))
 
 
 @pytest.mark.parametrize("wrong", [-2, 40, np.iinfo(np.int64).max, np.iinfo(np.int64).min])
