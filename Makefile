@@ -15,7 +15,8 @@
 
 SHELL := /bin/sh
 BIN := .venv/bin
-BUILT_FROM := pyproject.toml setup.py tracekit/__init__.py README.md $(wildcard capture/bpf/*.[ch])
+BUILT_FROM := pyproject.toml setup.py tracekit/__init__.py README.md $(wildcard capture/bpf/*.[ch]) \
+	analyze/kernels.py analyze/compiled.py $(wildcard analyze/native/*.[ch])
 PYTEST_OPTIONS ?=
 BENCH_OPTIONS ?=
 STRESS_OPTIONS ?=
@@ -112,4 +113,4 @@ system-bench:
 
 clean:
 	rm -rf .venv build dist site .demo *.egg-info .*_cache .hypothesis
-	rm -f capture/bpf/*.bpf.o
+	rm -f capture/bpf/*.bpf.o analyze/native/*.so

@@ -1,6 +1,6 @@
-"""Compiles the BPF programs when tracekit is built; everything else is in pyproject.toml.
+"""Compiles the BPF programs and the kernels of the analyzer when tracekit is built; all else is in pyproject.toml.
 
-The objects end up beside their sources, in a wheel as in an editable install.
+What is compiled ends up beside its sources, in a wheel as in an editable install.
 """
 
 import os
@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zlib
 from pathlib import Path
 
-from setuptools import Command, setup
+from setuptools import Command, Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 from setuptools.errors import CompileError, PlatformError
 
@@ -24,6 +26,11 @@ PACKAGE = Path("tracekit/capture/bpf")
 CPU = "v2"
 # -g makes clang emit BTF, without which the objects cannot be relocated; the DWARF that comes along is stripped.
 FLAGS = ("-target", "bpf", "-O2", "-g", f"-mcpu={CPU}", "-Wall", "-Werror", "-fdebug-compilation-dir=.")
+#: The kernels of the analyzer, and what a library is made for: others have other parameters.
+KERNELS = ROOT / "analyze" / "native"
+LIBRARY = Path("tracekit/analyze/native/kernels.so")
+MADE_FOR = (ROOT / "analyze" / "kernels.py", ROOT / "analyze" / "compiled.py")
+KERNEL_FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-Wall", "-Wextra")
 #: What to install for a header that is missing, by how its name begins.
 PACKAGES = {
     "bpf/": "libbpf-dev",
@@ -31,6 +38,50 @@ PACKAGES = {
     "asm-generic/": "linux-libc-dev",
     "linux/": "linux-libc-dev",
 }
+
+
+class build_kernels(Command):  # noqa: N801
+    """Compiles analyze/native/*.c to one shared library; without it the analyzer does the same, slower.
+
+    See `build_bpf` for why and how.
+    """
+
+    def initialize_options(self) -> None:
+        self.editable_mode = False
+        self.build_lib: str | None = None
+
+    def finalize_options(self) -> None:
+        self.set_undefined_options("build_py", ("build_lib", "build_lib"))
+
+    def run(self) -> None:
+        target = KERNELS / LIBRARY.name if self.editable_mode else Path(self.build_lib or "") / LIBRARY
+        if not compile_kernels(compiler(), target):
+            target.unlink(missing_ok=True)
+            self.announce("building without the library of kernels: reports of large recordings take longer", level=3)
+
+    def get_source_files(self) -> list[str]:
+        return [str(path.relative_to(ROOT)) for path in sorted(KERNELS.glob("*.[ch]"))]
+
+    def get_outputs(self) -> list[str]:
+        return [str(Path(self.build_lib or "") / LIBRARY)]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {self.get_outputs()[0]: str((KERNELS / LIBRARY.name).relative_to(ROOT))}
+
+
+class PackageWithLibrary(Distribution):
+    """Where there is a compiler, the package has something in it that is compiled."""
+
+    def has_ext_modules(self) -> bool:
+        return compiler() is not None
+
+
+class tagged_wheel(bdist_wheel):  # noqa: N801
+    """A wheel with the library is for any Python 3, but for one platform."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        python, abi, platform_tag = super().get_tag()
+        return (python, abi, platform_tag) if self.root_is_pure else ("py3", "none", platform_tag)
 
 
 class build_bpf(Command):  # noqa: N801 - setuptools names its commands so
@@ -71,6 +122,31 @@ class build_bpf(Command):  # noqa: N801 - setuptools names its commands so
         }
 
 
+def compiler() -> str | None:
+    """What compiles the kernels, if they are wanted."""
+    return None if os.environ.get("TRACEKIT_WITHOUT_KERNELS") == "1" else find("clang", "gcc", "cc")
+
+
+def compile_kernels(compiler: str | None, target: Path) -> bool:
+    """Write the library at once or not at all; whether that worked out."""
+    if compiler is None:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.absolute().with_suffix(".so.tmp")
+    made_for = zlib.crc32(b"".join(path.read_bytes() for path in MADE_FOR))
+    sources = [path.name for path in sorted(KERNELS.glob("*.c"))]
+    command = [compiler, *KERNEL_FLAGS, f"-DMADE_FOR={made_for}u", *sources, "-o", str(temporary)]
+    try:
+        done = subprocess.run(command, cwd=KERNELS, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.stderr.write(done.stderr)
+            return False
+        temporary.replace(target)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def compile_object(source: Path, target: Path) -> None:
     """Write the object at once or not at all: another process may be loading the old one."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -91,10 +167,15 @@ def include_flags() -> list[str]:
     return [f"-I{include}"] if include.is_dir() else []
 
 
+def find(*names: str) -> str | None:
+    """The path of the first of these programs that is there, be it as a version such as clang-14."""
+    candidates = [each for name in names for each in (name, *(f"{name}-{version}" for version in range(30, 10, -1)))]
+    return next(filter(None, map(shutil.which, candidates)), None)
+
+
 def tool(name: str) -> str:
-    """The program's path, also where only a version such as clang-14 is installed."""
-    candidates = [name, *(f"{name}-{version}" for version in range(30, 10, -1))]
-    found = next(filter(None, map(shutil.which, candidates)), None)
+    """The program's path."""
+    found = find(name)
     if found is None:
         package = "llvm" if name == "llvm-strip" else name
         raise PlatformError(f"{name} is needed to compile the BPF programs: install the package {package}")
@@ -116,5 +197,8 @@ def run(command: list[str]) -> None:
     raise CompileError(f"{Path(command[0]).name} failed: {' '.join(command)}")
 
 
-build.sub_commands = [("build_bpf", None), *build.sub_commands]
-setup(cmdclass={"build_bpf": build_bpf})
+build.sub_commands = [("build_bpf", None), ("build_kernels", None), *build.sub_commands]
+setup(
+    cmdclass={"build_bpf": build_bpf, "build_kernels": build_kernels, "bdist_wheel": tagged_wheel},
+    distclass=PackageWithLibrary,
+)

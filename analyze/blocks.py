@@ -2,15 +2,29 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 
-from tracekit.analyze import contrast
+from tracekit.analyze import contrast, kernels
 from tracekit.analyze.census import LOOKED_AT, MOST, Census
-from tracekit.analyze.columns import NULL, Bools, Codes, Few, Ints, arrow_ints, encoded, ints, ints_of, known, row_order
-from tracekit.analyze.pairing import BLOCK_EVENTS, ISSUE, SECTOR_BYTES, START, BlockEvents, Pairs, carried, pair
+from tracekit.analyze.columns import (
+    NULL,
+    Bools,
+    Codes,
+    Ints,
+    Numbers,
+    arrow_ints,
+    below_zero,
+    indices,
+    ints,
+    numbered,
+    taken,
+    translated,
+)
+from tracekit.analyze.kernels import Events, Found, Requests
+from tracekit.analyze.pairing import BLOCK_EVENTS, ISSUE, START, BlockEvents, Pairs, carried, pair
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
 from tracekit.errors import TraceError
@@ -143,16 +157,6 @@ class _Piece:
     def __getitem__(self, rows: Ints) -> "_Piece":
         return _Piece(*(getattr(self, one.name)[rows] for one in fields(self)))
 
-    def followed_by(self, other: "_Piece") -> "_Piece":
-        """Both, one after the other."""
-
-        def both(mine: Any, its: Any) -> Any:
-            if isinstance(mine, BlockEvents):
-                return BlockEvents(*(both(getattr(mine, one.name), getattr(its, one.name)) for one in fields(mine)))
-            return np.concatenate((mine, its))
-
-        return _Piece(*(both(getattr(self, one.name), getattr(other, one.name)) for one in fields(self)))
-
 
 class BlockStream:
     """Pairs block events a piece at a time; what is not settled is carried into the next.
@@ -175,39 +179,40 @@ class BlockStream:
         self._left: _Piece | None = None
         # Where the source had no starts, what is issued was submitted then.
         self._submitted = START if census.tally("block", "event").of("block_start") else ISSUE
-        self._streams, self._devs = _Streams(), Few()
+        self._streams, self._devs = _Streams(), Numbers()
         self._flush = self.names["op"].all.index("flush") if "flush" in self.names["op"].all else NULL
         self._until_ns = np.iinfo(np.int64).min
 
     def add(self, rows: pa.RecordBatch) -> tuple[Submissions, BlockIO]:
         """What these events submit, and the requests that are settled once they have come."""
         rows = self._in_order(rows)
-        new = self._piece(rows)
-        piece = new if self._left is None else self._left.followed_by(new)
+        old = 0 if self._left is None else len(self._left.depth)
+        piece = self._piece(rows, old)
         pairs = pair(piece.events)
-        old = len(piece.depth) - len(new.depth)
         self._observe(piece, pairs, old)
         self.unpaired.before += int(self._is_wanted(piece, pairs.before).sum())
         self.unpaired.orphans += int(self._is_wanted(piece, pairs.orphans).sum())
         rest = piece[pairs.carried]
         self._left = _Piece(carried(piece.events, pairs), *(getattr(rest, one.name) for one in fields(rest)[1:]))
-        return self._submissions(rows, new), self._requests(piece, pairs, np.flatnonzero(pairs.settled))
+        return self._submissions(rows, piece, old), self._requests(piece, pairs, pairs.settled)
 
     def _is_wanted(self, piece: _Piece, rows: Ints) -> Bools:
         disks = Codes(piece.disk[rows], self.names["disk"].all)
         return np.ones(len(rows), dtype=np.bool_) if self._disk is None else disks.is_in(self._disk)
 
-    def _submissions(self, rows: pa.RecordBatch, new: _Piece) -> Submissions:
-        comm, disk = Codes(new.comm, self.names["comm"].all), Codes(new.disk, self.names["disk"].all)
-        submissions = Submissions(new.events.ts_ns, comm, self.names["cgroup"].codes(rows, "cgroup"), disk)
-        return submissions[np.flatnonzero(new.events.kind == self._submitted)]
+    def _submissions(self, rows: pa.RecordBatch, piece: _Piece, old: int) -> Submissions:
+        chosen = np.flatnonzero(piece.events.kind[old:] == self._submitted)
+        columns = {"comm": piece.comm[old:], "disk": piece.disk[old:]}
+        columns["cgroup"] = self.names["cgroup"].codes(rows, "cgroup").codes
+        codes = {name: Codes(taken(column, chosen), self.names[name].all) for name, column in columns.items()}
+        return Submissions(taken(piece.events.ts_ns[old:], chosen), **codes)
 
     def finish(self) -> BlockIO | None:
         """The requests that were never settled, when nothing follows; null if there were no events."""
         if self._left is None:
             return None
         pairs = pair(self._left.events)
-        return self._requests(self._left, pairs, np.flatnonzero(~pairs.settled))
+        return self._requests(self._left, pairs, ~pairs.settled)
 
     def _in_order(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         ts_ns = ints(rows, "ts_ns")
@@ -219,90 +224,92 @@ class BlockStream:
         self._until_ns = int(ts_ns[-1]) if len(ts_ns) else self._until_ns
         return rows
 
-    def _piece(self, rows: pa.RecordBatch) -> _Piece:
-        event, raw = encoded(rows, "event")
+    def _piece(self, rows: pa.RecordBatch, old: int) -> _Piece:
+        """What was left, so many events, and behind it what is new."""
+        left, size = self._left, old + len(rows)
+
+        def whole(name: str, dtype: Any = np.int64) -> Any:
+            both = np.empty(size, dtype=dtype)
+            if left is not None:
+                both[:old] = getattr(left if hasattr(left, name) else left.events, name)
+            return both
+
+        def flags(name: str) -> Bools:
+            both: Bools = whole(name, np.bool_)
+            both[old:] = False
+            return both
+
+        columns = {name: whole(name) for name in ("ts_ns", "request", "sector", "bytes", "pid", "flags")}
+        for name, column in columns.items():
+            ints(rows, name, column[old:])
+        codes = {name: whole(name) for name in ("disk", "op", "comm")}
+        for name, column in codes.items():
+            self.names[name].codes(rows, name, column[old:])
+        event, raw = indices(rows, "event")
         kinds = [BLOCK_EVENTS.index(name) if name in BLOCK_EVENTS else NULL for name in event.to_pylist()]
-        kind = np.array([*kinds, NULL], dtype=np.int8)[raw]
-        disk, op, comm = (self.names[name].codes(rows, name).codes for name in ("disk", "op", "comm"))
-        ts_ns, request, sector, size = (ints(rows, name) for name in ("ts_ns", "request", "sector", "bytes"))
-        dev = self._devs.numbers(ints(rows, "dev"))
-        no = np.zeros(len(ts_ns), dtype=np.bool_)
+        kind, dev, failed, depth = whole("kind"), whole("dev"), flags("failed"), whole("depth")
+        translated(raw, np.array(kinds, dtype=np.int64), kind[old:])
+        self._number(ints(rows, "dev"), dev[old:])
+        failed[old:], depth[old:] = below_zero(rows, "ret"), NULL
         return _Piece(
-            BlockEvents(ts_ns, kind, dev, request, sector, size, op, no, no),
-            disk,
-            comm,
-            pid=ints(rows, "pid"),
-            flags=ints(rows, "flags"),
-            failed=(ints(rows, "ret") < 0) & known(rows, "ret"),
-            depth=np.full(len(ts_ns), NULL),
-            sequential=no.copy(),
-            behind_flush=no.copy(),
+            BlockEvents(
+                columns["ts_ns"],
+                kind,
+                dev,
+                columns["request"],
+                columns["sector"],
+                columns["bytes"],
+                codes["op"],
+                flags("rival"),
+                flags("start_rival"),
+            ),
+            codes["disk"],
+            codes["comm"],
+            columns["pid"],
+            columns["flags"],
+            failed,
+            depth,
+            flags("sequential"),
+            flags("behind_flush"),
         )
+
+    def _number(self, devices: Ints, out: Ints) -> None:
+        """A number from 0 on for each device."""
+        numbers = self._devs.of(numbered(devices, len(devices), out))
+        if (numbers != np.arange(len(numbers))).any():
+            out[:] = numbers[out]
 
     def _observe(self, piece: _Piece, pairs: Pairs, old: int) -> None:
         """Of each new issue the depth, whether it is sequential, and whether a flush is under way."""
-        issued = np.flatnonzero(pairs.issue != NULL)
-        dev = piece.events.dev
-        # What was requeued is under way from its first issue on.
-        rows, first, over = pairs.issue[issued], pairs.first_issue[issued], pairs.over[issued]
-        for one in np.flatnonzero(np.bincount(dev[rows])):
-            mine = np.flatnonzero(dev[rows] == one)
-            new = rows[mine][rows[mine] >= old]
-            piece.depth[new] = np.maximum(_under_way(len(dev), first[mine], over[mine])[new], 1)
-        flush = piece.events.op[rows] == self._flush
-        for one in np.unique(dev[rows[flush]]) if flush.any() else ():
-            mine = dev[rows] == one
-            new = rows[mine & ~flush & (rows >= old)]
-            piece.behind_flush[new] = _under_way(len(dev), first[mine & flush], over[mine & flush])[new] > 0
-        chosen = np.flatnonzero((first >= old) & (piece.events.sector[first] != NULL))
-        chosen = chosen[row_order(first[chosen], len(dev))]
-        first, start = first[chosen], pairs.start[issued][chosen]
-        pid = np.where(start == NULL, NULL, piece.pid[start])
-        sequential = self._streams.follow(piece.events[first], pid)
-        piece.sequential[first[sequential]] = True
-
-    def _requests(self, piece: _Piece, pairs: Pairs, chosen: Ints) -> BlockIO:
-        events, ts_ns = piece.events, np.append(piece.events.ts_ns, NULL)
-        start, first_issue, issue = pairs.start[chosen], pairs.first_issue[chosen], pairs.issue[chosen]
-        complete, end = pairs.complete[chosen], pairs.end[chosen]
-        known = np.where(first_issue == NULL, start, first_issue)
-
-        def at(values: Ints, rows: Ints) -> Ints:
-            return np.where(rows == NULL, NULL, values[rows])
-
-        first_ns = np.where(start == NULL, ts_ns[first_issue], ts_ns[start])
-        end_ns = ts_ns[end]
-        return BlockIO(
-            disk=Codes(piece.disk[known], self.names["disk"].all),
-            op=Codes(events.op[known], self.names["op"].all),
-            comm=Codes(at(piece.comm, start), self.names["comm"].all),
-            pid=at(piece.pid, start),
-            sector=events.sector[known],
-            bytes=events.bytes[known],
-            flags=piece.flags[known],
-            start_ns=ts_ns[start],
-            first_issue_ns=ts_ns[first_issue],
-            issue_ns=ts_ns[issue],
-            complete_ns=ts_ns[complete],
-            end_ns=end_ns,
-            failed=piece.failed[complete] & (complete != NULL),
-            depth=at(piece.depth, issue),
-            sequential=piece.sequential[first_issue] & (first_issue != NULL),
-            behind_flush=piece.behind_flush[issue] & (issue != NULL),
-            merged=pairs.merged[chosen],
-            in_flight=pairs.in_flight[chosen],
-            rival=pairs.rival[chosen],
-            start_rival=pairs.start_rival[chosen],
-            spanning=self._windows.spanned_by(first_ns, end_ns) & (end != NULL),
+        events = piece.events
+        kernels.under_way(
+            events.dev,
+            len(self._devs),
+            events.op,
+            self._flush,
+            pairs.first_issue,
+            pairs.issue,
+            pairs.over,
+            old,
+            piece.depth,
+            piece.behind_flush,
         )
+        self._streams.follow(piece, pairs, old)
 
-
-def _under_way(size: int, issue: Ints, over: Ints) -> Ints:
-    """At each of so many rows, how many requests are between issue and end; at its own issue a request counts."""
-    change = np.zeros(size, dtype=np.int64)
-    change[issue] = 1
-    change[over[np.flatnonzero(over != NULL)]] -= 1
-    return np.cumsum(change)
+    def _requests(self, piece: _Piece, pairs: Pairs, chosen: Bools) -> BlockIO:
+        columns, size = {one.name: getattr(piece, one.name) for one in fields(piece)[1:]}, int(chosen.sum())
+        columns |= {name: getattr(piece.events, name) for name in ("ts_ns", "op", "sector", "bytes")}
+        kinds = get_type_hints(Found)
+        dtypes = {name: np.bool_ if kinds[name] == Bools else np.int64 for name in Found._fields}
+        found = Found(**{name: np.empty(size, dtype=dtype) for name, dtype in dtypes.items()})
+        requests = Requests(*(getattr(pairs, name) for name in Requests._fields))
+        kernels.gather_requests(requests, chosen, Events(**columns), found)
+        first_ns = np.where(found.start_ns == NULL, found.first_issue_ns, found.start_ns)
+        codes = {name: Codes(getattr(found, name), self.names[name].all) for name in ("disk", "op", "comm")}
+        return BlockIO(
+            **found._asdict() | codes,
+            spanning=self._windows.spanned_by(first_ns, found.end_ns) & (found.end_ns != NULL),
+        )
 
 
 @dataclass
@@ -312,26 +319,25 @@ class _Streams:
     key: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     stop: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
-    def follow(self, issues: BlockEvents, pid: Ints) -> Bools:
-        """Which of these issues, in time order, begin where the last one of their stream ended."""
-        key = ((pid + 1) << 38) | (issues.dev << 6) | (issues.op & 63)  # pids have 22 bits
-        order = _in_order(key)
-        key, sector = key[order], issues.sector[order]
-        stop = sector + issues.bytes[order] // SECTOR_BYTES
-        first = np.append(True, key[1:] != key[:-1])[: len(key)]
-        before = np.append(NULL, stop[:-1])[: len(key)]
-        before[first] = self._left_off(key[first])
-        result = np.zeros(len(key), dtype=np.bool_)
-        result[order] = sector == before
-        last = np.append(first[1:], True)[: len(key)]
-        self._remember(key[last], stop[last])
-        return result
-
-    def _left_off(self, keys: Ints) -> Ints:
-        if not len(self.key):
-            return np.full(len(keys), NULL)
-        place = np.minimum(np.searchsorted(self.key, keys), len(self.key) - 1)
-        return np.where(self.key[place] == keys, self.stop[place], NULL)
+    def follow(self, piece: _Piece, pairs: Pairs, old: int) -> None:
+        """Which of the requests that are new begin where the last one of their stream ended."""
+        events, keys, stops = piece.events, np.empty_like(pairs.start), np.empty_like(pairs.start)
+        count = kernels.follow(
+            pairs.first_issue,
+            pairs.start,
+            old,
+            events.dev,
+            events.op,
+            piece.pid,
+            events.sector,
+            events.bytes,
+            self.key,
+            self.stop,
+            piece.sequential,
+            keys,
+            stops,
+        )
+        self._remember(keys[:count], stops[:count])
 
     def _remember(self, keys: Ints, stops: Ints) -> None:
         """The newest of each; when there are too many, all are forgotten that were silent meanwhile."""
@@ -339,13 +345,6 @@ class _Streams:
         key, stop = np.append(self.key[kept], keys), np.append(self.stop[kept], stops)
         order = np.argsort(key)
         self.key, self.stop = key[order], stop[order]
-
-
-def _in_order(keys: Ints) -> Ints:
-    """The order of keys, equal ones as they stand."""
-    number = ints_of(arrow_ints(keys).dictionary_encode().indices)
-    size = len(keys).bit_length()
-    return np.asarray(np.sort((number << size) | np.arange(len(keys))) & ((1 << size) - 1))
 
 
 def read_blocks(

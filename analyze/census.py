@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracekit.analyze import kernels
 from tracekit.analyze.ahead import ahead
 from tracekit.analyze.columns import (
     NULL,
@@ -15,13 +17,13 @@ from tracekit.analyze.columns import (
     Codes,
     Ints,
     Names,
-    arrow_bools,
     arrow_ints,
     arrow_strings,
-    encoded,
+    indices,
     ints_of,
     number_of,
 )
+from tracekit.analyze.kernels import Column
 from tracekit.analyze.selection import Selection
 from tracekit.schema import EVENTS
 from tracekit.trace import Trace
@@ -37,6 +39,8 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 #: Commands submit I/O: who was on the CPU when it was done is not asked.
 _STARTED, _ISSUED = "block_start", "block_issue"
+#: Distinct strings, and of each row the number.
+_Encoded: TypeAlias = tuple[Any, Column]
 
 
 @dataclass
@@ -52,20 +56,26 @@ class Tally:
     names: pa.Array = field(default_factory=lambda: pa.nulls(0, pa.string()))
     counts: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     distinct: int = 0
+    _last: tuple[pa.Array, Ints] | None = field(default=None, init=False, repr=False)
 
     def add(self, names: pa.Array, counts: Ints) -> None:
         """Count distinct names; those that do not occur are passed over."""
-        used = np.flatnonzero(counts)
-        names, counts = names.take(arrow_ints(used)), counts[used]
-        place = ints_of(pc.index_in(names, value_set=self.names))
-        known = place != NULL
-        self.counts[place[known]] += counts[known]
-        if not known.all():
-            self.names = pa.concat_arrays([self.names, names.filter(arrow_bools(~known)).cast(pa.string())])
-            self.counts = np.append(self.counts, counts[~known])
-            self.distinct += int((~known).sum())
+        used, place = counts > 0, self._places(names)
+        new = np.flatnonzero(used & (place == NULL))
+        if len(new):
+            place[new] = len(self.counts) + np.arange(len(new))
+            self.names = pa.concat_arrays([self.names, names.take(arrow_ints(new)).cast(pa.string())])
+            self.counts = np.append(self.counts, np.zeros(len(new), dtype=np.int64))
+            self.distinct += len(new)
+        self.counts[place[used]] += counts[used]
         if len(self.counts) > MOST:
             self._keep(MOST // 2)
+
+    def _places(self, names: pa.Array) -> Ints:
+        """Where each name is counted; pieces of a trace often have the same names in the same order."""
+        if self._last is None or not names.equals(self._last[0]):
+            self._last = names, ints_of(pc.index_in(names, value_set=self.names)).copy()
+        return self._last[1]
 
     def add_codes(self, codes: Codes) -> None:
         """Count the names of some elements."""
@@ -73,7 +83,7 @@ class Tally:
 
     def _keep(self, most: int) -> None:
         chosen = np.sort(np.argsort(-self.counts, kind="stable")[:most])
-        self.names, self.counts = self.names.take(arrow_ints(chosen)), self.counts[chosen]
+        self.names, self.counts, self._last = self.names.take(arrow_ints(chosen)), self.counts[chosen], None
 
     def busiest(self, most: int = LOOKED_AT) -> tuple[str, ...]:
         """The most frequent names, then by name."""
@@ -118,47 +128,51 @@ class Census:
 
     def add(self, family: str, rows: pa.RecordBatch, selection: Selection) -> None:
         """Count the names of some rows of a family that were selected."""
-        columns = {name: encoded(rows, name) for name in _COLUMNS[family]}
-        names, events = columns.pop("event")
-        self.tally(family, "event").add(names, _counts(events, len(names)))
+        columns = {name: indices(rows, name) for name in _COLUMNS[family]}
+        events = columns.pop("event")
+        self.tally(family, "event").add(events[0], np.diagonal(_counts(events, events, None))[1:])
         chosen = _selected(columns, selection)
         if family == "block":
             self._count_pairs(columns.pop("disk"), columns.pop("op"), chosen)
-            # Where the source had no starts, what is issued was submitted then.
-            started = number_of(names, _STARTED)
-            submitted = events == (number_of(names, _ISSUED) if started == NULL else started)
-            chosen = submitted if chosen is None else chosen & submitted
-        mine = slice(None) if chosen is None else np.flatnonzero(chosen)
-        for column, (dictionary, raw) in columns.items():
-            self.tally(family, column).add(dictionary, _counts(raw[mine], len(dictionary)))
+        # Where the source had no starts, what is issued was submitted then.
+        started = number_of(events[0], _STARTED)
+        submitted = number_of(events[0], _ISSUED) if started == NULL else started
+        for column, its in columns.items():
+            counts = _counts(events, its, chosen)
+            self.tally(family, column).add(
+                its[0], (counts[1 + submitted] if family == "block" else counts.sum(axis=0))[1:]
+            )
 
-    def _count_pairs(self, disk: tuple[pa.Array, Ints], op: tuple[pa.Array, Ints], chosen: Bools | None) -> None:
+    def _count_pairs(self, disk: _Encoded, op: _Encoded, chosen: Bools | None) -> None:
         """Disks and ops together, and each for itself."""
-        (disks, of_disk), (ops, of_op) = disk, op
-        if chosen is not None:
-            of_disk, of_op = of_disk[chosen], of_op[chosen]
-        size = len(ops) + 1
-        counts = np.bincount((of_disk + 1) * size + of_op + 1, minlength=(len(disks) + 1) * size).reshape(-1, size)
+        (disks, _), (ops, _), counts = disk, op, _counts(disk, op, chosen)
         self.tally("block", "disk").add(disks, counts.sum(axis=1)[1:])
         self.tally("block", "op").add(ops, counts.sum(axis=0)[1:])
         for one, other in np.argwhere(counts[1:, 1:]).tolist():
             self.pairs[disks[one].as_py(), ops[other].as_py()] += int(counts[one + 1, other + 1])
 
 
-def _counts(codes: Ints, size: int) -> Ints:
-    """How often each code occurs; null, which is -1 and so counted last, is left out."""
-    counts = np.zeros(size + 1, dtype=np.int64)
-    np.add.at(counts, codes, 1)
-    return counts[:-1]
+def _counts(one: _Encoded, other: _Encoded, chosen: Bools | None) -> Ints:
+    """How often each pair of codes occurs in the rows that are chosen; null is first."""
+    (names, column), (other_names, other_column) = one, other
+    counts = np.zeros((len(names) + 1, len(other_names) + 1), dtype=np.int64)
+    kernels.count_pairs(
+        column,
+        other_column,
+        len(other_names) + 1,
+        np.zeros(0, dtype=np.bool_) if chosen is None else chosen,
+        counts.reshape(-1),
+    )
+    return counts
 
 
-def _selected(columns: Mapping[str, tuple[pa.Array, Ints]], selection: Selection) -> Bools | None:
+def _selected(columns: Mapping[str, _Encoded], selection: Selection) -> Bools | None:
     """Which rows are those of the command or disk that was asked for; null for all."""
     chosen = None
     for column, name in (("comm", selection.comm), ("disk", selection.disk)):
         if name is not None and column in columns:
             dictionary, raw = columns[column]
-            its = (raw == number_of(dictionary, name)) & (raw != NULL)
+            its = (raw.raw == number_of(dictionary, name)) & raw.known()
             chosen = its if chosen is None else chosen & its
     return chosen
 

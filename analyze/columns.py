@@ -9,18 +9,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Ints: TypeAlias = npt.NDArray[np.int64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
+from tracekit.analyze import kernels
+from tracekit.analyze.compiled import Bools as Bools
+from tracekit.analyze.compiled import Ints as Ints
+from tracekit.analyze.kernels import NULL as NULL
+from tracekit.analyze.kernels import Column
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-NULL = -1
 #: What a reader sees of null.
 UNKNOWN = "?"
 #: Stands for all names that are not looked at one by one; no name of the kernel's has a NUL.
 OTHERS = "\0others"
 _TABLE = 1 << 22
-#: So many keys are compared one after the other, which is faster than a search.
-_ONE_BY_ONE = 12
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -43,8 +44,10 @@ class Codes:
 
     def strings(self) -> Any:
         """The strings themselves, as an array of objects; null is None, and so is what is not looked at one by one."""
-        used, number = np.unique(self.codes, return_inverse=True)
-        names = (self.name(int(code)) for code in used)
+        used, number = np.arange(len(self.names)), self.codes
+        if len(self.names) > len(self.codes):
+            used, number = np.unique(self.codes, return_inverse=True)
+        names = (self.name(code) for code in used.tolist())
         return np.array([*(None if name == OTHERS else name for name in names), None], dtype=object)[number]
 
     def first(self, most: int) -> "Codes":
@@ -57,7 +60,7 @@ class Codes:
         """The codes, with -1 for names that are not looked at one by one as well."""
         if self.names[-1:] != (OTHERS,):
             return self.codes
-        return np.where(self.codes == len(self.names) - 1, NULL, self.codes)
+        return taken(np.append(np.arange(len(self.names) - 1), NULL), self.codes)
 
     def is_in(self, *names: str) -> Bools:
         """Which elements are one of `names`."""
@@ -83,12 +86,19 @@ class Names:
     def __init__(self, names: Sequence[str]) -> None:
         self.all = (*names, OTHERS)
         self._array = arrow_strings(names)
+        self._last: tuple[pa.Array, Ints] | None = None
 
-    def codes(self, rows: Rows, name: str) -> Codes:
-        """The codes of a string column."""
-        dictionary, raw = encoded(rows, name)
-        place = ints_of(pc.index_in(dictionary, value_set=self._array))
-        return Codes(np.append(np.where(place == NULL, len(self._array), place), NULL)[raw], self.all)
+    def codes(self, rows: Rows, name: str, out: Ints | None = None) -> Codes:
+        """The codes of a string column, put where they are wanted, if somewhere."""
+        dictionary, raw = indices(rows, name)
+        return Codes(translated(raw, self._places(dictionary), out), self.all)
+
+    def _places(self, names: pa.Array) -> Ints:
+        """The code of each name; pieces of a trace often have the same names in the same order."""
+        if self._last is None or not names.equals(self._last[0]):
+            place = ints_of(pc.index_in(names, value_set=self._array))
+            self._last = names, np.where(place == NULL, len(self._array), place)
+        return self._last[1]
 
 
 # `pa.array` imports pandas to see whether it was given one of its objects, which takes as long as a small report.
@@ -112,33 +122,50 @@ def arrow_strings(values: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(raw), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(raw))])
 
 
-def ints(rows: Rows, name: str) -> Ints:
-    """An integer column as int64; null is -1."""
-    return ints_of(_one(rows.column(name)))
+def ints(rows: Rows, name: str, out: Ints | None = None) -> Ints:
+    """An integer column as int64, put where it is wanted, if somewhere; null is -1."""
+    return ints_of(_one(rows.column(name)), out)
 
 
-def ints_of(column: pa.Array) -> Ints:
-    """Integers as int64; null is -1."""
+def ints_of(column: pa.Array, out: Ints | None = None) -> Ints:
+    """Integers as int64, put where they are wanted, if somewhere; null is -1."""
+    raw = raw_of(column)
+    if out is None and raw.raw.dtype == np.int64 and not len(raw.valid):
+        return raw.raw  # type: ignore[return-value]
+    found = np.empty(len(column), dtype=np.int64) if out is None else out
+    kernels.widen(raw, found)
+    return found
+
+
+def raw_of(column: pa.Array) -> Column:
+    """Integers as Arrow has them."""
     kind = np.dtype(f"{'i' if pa.types.is_signed_integer(column.type) else 'u'}{column.type.bit_width // 8}")
-    if not len(column):
-        return np.zeros(0, dtype=np.int64)
-    whole = np.frombuffer(column.buffers()[1], dtype=kind)[column.offset : column.offset + len(column)]
-    values = np.asarray(whole, dtype=np.int64)
-    return values if not column.null_count else np.where(valid(column), values, NULL)
+    bitmap, values = column.buffers() if len(column) else (None, b"")
+    whole = np.frombuffer(values, dtype=kind)[column.offset : column.offset + len(column)]
+    nothing = np.zeros(0, dtype=np.uint8)
+    if not column.null_count:
+        return Column(whole, nothing, 0)
+    if bitmap is None:  # nothing but nulls
+        return Column(whole, np.zeros(len(column) // 8 + 1, dtype=np.uint8), 0)
+    return Column(whole, np.frombuffer(bitmap, dtype=np.uint8), column.offset)
 
 
-def valid(column: pa.Array) -> Bools:
-    """Which elements are not null."""
-    bitmap = column.buffers()[0]
-    if not column.null_count or bitmap is None:
-        return np.full(len(column), not column.null_count)
-    bits = np.unpackbits(np.frombuffer(bitmap, dtype=np.uint8), bitorder="little")
-    return bits[column.offset : column.offset + len(column)].view(np.bool_)
+def raw(rows: Rows, name: str) -> Column:
+    """An integer column as Arrow has it."""
+    return raw_of(_one(rows.column(name)))
 
 
 def known(rows: Rows, name: str) -> Bools:
     """In which rows a column is not null."""
-    return valid(_one(rows.column(name)))
+    return raw(rows, name).known()
+
+
+def below_zero(rows: Rows, name: str) -> Bools:
+    """In which rows a column of integers is not null and below zero."""
+    column = raw(rows, name)
+    found = np.empty(len(column.raw), dtype=np.bool_)
+    kernels.negative(column, found)
+    return found
 
 
 def number_of(dictionary: pa.Array, name: str) -> int:
@@ -146,22 +173,44 @@ def number_of(dictionary: pa.Array, name: str) -> int:
     return int(ints_of(pc.index_in(arrow_strings((name,)), value_set=dictionary))[0])
 
 
-def encoded(rows: Rows, name: str) -> tuple[Any, Ints]:
-    """A string column, dictionary-encoded or not: its distinct strings, and of each row the number, -1 for null."""
+def indices(rows: Rows, name: str) -> tuple[Any, Column]:
+    """A string column, dictionary-encoded or not: its distinct strings, and of each row the number."""
     column = rows.column(name)
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     array = _one(column)
-    return array.dictionary, ints_of(array.indices)
+    return array.dictionary, raw_of(array.indices)
+
+
+def encoded(rows: Rows, name: str) -> tuple[Any, Ints]:
+    """The same with the numbers as int64; null is -1."""
+    dictionary, raw = indices(rows, name)
+    numbers = np.empty(len(raw.raw), dtype=np.int64)
+    kernels.widen(raw, numbers)
+    return dictionary, numbers
+
+
+def translated(column: Column, table: Ints, out: Ints | None = None) -> Ints:
+    """Of each code what stands for it in the table, put where it is wanted, if somewhere; null is -1."""
+    found = np.empty(len(column.raw), dtype=np.int64) if out is None else out
+    kernels.translate(column, table, found)
+    return found
+
+
+def taken(values: Ints, rows: Ints) -> Ints:
+    """The value of each row; null of null."""
+    found = np.empty(len(rows), dtype=np.int64)
+    kernels.take(values, rows, found)
+    return found
 
 
 def codes(rows: Rows, name: str) -> Codes:
     """A string column as codes of its own; names are sorted, so that results do not depend on order."""
-    dictionary, raw = encoded(rows, name)
+    dictionary, raw = indices(rows, name)
     order = ints_of(pc.sort_indices(dictionary))
-    place = np.full(len(order) + 1, NULL, dtype=np.int64)
+    place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    return Codes(place[raw], tuple(dictionary.take(arrow_ints(order)).to_pylist()))
+    return Codes(translated(raw, place), tuple(dictionary.take(arrow_ints(order)).to_pylist()))
 
 
 def _one(column: pa.Array | pa.ChunkedArray) -> Any:
@@ -207,39 +256,28 @@ def limited(codes: Codes, most: int) -> Codes:
     return Codes(place[codes.codes], (*(codes.names[code] for code in chosen), OTHERS))
 
 
-class Few:
-    """Numbers from 0 on for keys of which there are few; a key has the same number for as long as this lives."""
+def numbered(keys: Ints, most: int, out: Ints) -> list[int]:
+    """Put the number of each key, in order of appearance, into `out`: the distinct keys.
 
-    def __init__(self) -> None:
-        self._keys = np.zeros(0, dtype=np.int64)
+    Of more than so many keys one more than that is told, and their numbers are of no meaning.
+    """
+    distinct = np.empty(most + 1, dtype=np.int64)
+    found: list[int] = distinct[: kernels.encode(keys, out, distinct)].tolist()
+    return found
 
-    def numbers(self, keys: Ints) -> Ints:
-        """The number of each key."""
-        number, known = self._look_up(keys)
-        if not known.all():
-            self._keys = np.append(self._keys, np.unique(keys[~known]))
-            number, _ = self._look_up(keys)
-        return number
 
-    def _look_up(self, keys: Ints) -> tuple[Ints, Bools]:
-        """The number of each key, and whether it is known."""
-        if len(self._keys) > _ONE_BY_ONE:
-            order = np.argsort(self._keys)
-            place = order[np.minimum(np.searchsorted(self._keys, keys, sorter=order), len(order) - 1)]
-            return place, self._keys[place] == keys
-        number, known = np.zeros(len(keys), dtype=np.int64), np.zeros(len(keys), dtype=np.bool_)
-        for index, key in enumerate(self._keys.tolist()):
-            mine = keys == key
-            number += mine.astype(np.int64) * index
-            known |= mine
-        return number, known
+class Numbers(dict[int, int]):
+    """Numbers from 0 on for keys in order of appearance; a key has the same number for as long as this lives."""
+
+    def of(self, keys: Iterable[int]) -> Ints:
+        """The number of each key; new ones are taken in."""
+        return np.array([self.setdefault(key, len(self)) for key in keys], dtype=np.int64)
 
 
 def row_order(rows: Ints, size: int) -> Ints:
     """The order of distinct row numbers below `size`, without sorting them."""
-    place = np.full(size, NULL, dtype=np.int64)
-    place[rows] = np.arange(len(rows))
-    return place[np.flatnonzero(place != NULL)]
+    order = np.empty(len(rows), dtype=np.int64)
+    return order[: kernels.order_rows(rows, size, order)]
 
 
 def distinct_rows(rows: Ints, size: int) -> Ints:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
-from tracekit.analyze.columns import Codes, Ints, arrow_ints, ints_of
+from tracekit.analyze import kernels
+from tracekit.analyze.columns import Codes, Ints, Numbers, numbered, taken
 
 #: A table has at most so many combinations; those that follow are numbered in a new one.
 FULL = 4096
@@ -23,17 +23,18 @@ class Table:
 
     def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
         self._names = names
-        self._numbers: dict[int, int] = {}
+        self._numbers = Numbers()
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def keys(self, attributes: Mapping[str, Codes]) -> pa.DictionaryArray:
+    def keys(self, attributes: Mapping[str, Codes]) -> Ints:
         """One number for the combination of each element."""
-        key = np.zeros(1, dtype=np.int64)  # a few columns of 256 names each and some classes do not fill it
+        # A few columns of 256 names each and some classes do not fill it.
+        key = np.zeros(len(next(iter(attributes.values()))), dtype=np.int64)
         for name, values in self._names.items():
-            key = key * (len(values) + 1) + (attributes[name].codes + 1)
-        return arrow_ints(key).dictionary_encode()
+            kernels.append_digit(key, attributes[name].codes, len(values) + 1)
+        return key
 
     def has_room(self, keys: list[int]) -> bool:
         """Whether those that are new can be taken in."""
@@ -41,7 +42,7 @@ class Table:
 
     def numbers(self, keys: list[int]) -> Ints:
         """The number of each combination; new ones are taken in."""
-        return np.array([self._numbers.setdefault(key, len(self._numbers)) for key in keys], dtype=np.int64)
+        return self._numbers.of(keys)
 
     def attributes(self) -> dict[str, Codes]:
         """The attributes of each combination."""
@@ -81,9 +82,10 @@ class Combiner:
         names = {name: codes.names for name, codes in attributes.items()}
         self._table = self._table or Table(names)
         keys = self._table.keys(attributes)
-        distinct = ints_of(keys.dictionary).tolist()
+        codes = np.empty_like(keys)
+        distinct = numbered(keys, _MANY, codes)
         if len(distinct) > _MANY:
             return Combined(attributes, None, np.zeros(0, dtype=np.int64))
         if not self._table.has_room(distinct):
             self._table = Table(names)
-        return Combined(attributes, self._table, self._table.numbers(distinct)[ints_of(keys.indices)])
+        return Combined(attributes, self._table, taken(self._table.numbers(distinct), codes))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.analyze import kernels
 from tracekit.analyze.columns import OTHERS, Bools, Codes, Ints
 from tracekit.analyze.results import SetsApart
 
@@ -87,10 +88,11 @@ def _best(name: str, shares: Shares, count: int) -> tuple[float, SetsApart] | No
     return phi, SetsApart(name, names[code], round(float(share_in[code]), 4), round(float(share_out[code]), 4))
 
 
-_EDGES = (1 << 12, 1 << 15, 1 << 17, 1 << 19)
+#: The least of each class.
+_SIZES = np.array((0, 1, *((1 << power) + 1 for power in (12, 15, 17, 19))))
 _SIZE_NAMES = ("none", "up to 4 KiB", "4 to 32 KiB", "32 to 128 KiB", "128 to 512 KiB", "above 512 KiB")
 _FROM_SIZE = ("any", "above none", "above 4 KiB", "above 32 KiB", "above 128 KiB", "above 512 KiB")
-_DEPTH_EDGES = (2, 4, 8, 16, 32)
+_DEPTHS = np.array((1, 2, 4, 8, 16, 32))
 _DEPTH_NAMES = ("1", "2-3", "4-7", "8-15", "16-31", "32 or more")
 _FROM_DEPTH = ("1 or more", "2 or more", "4 or more", "8 or more", "16 or more", "32 or more")
 #: Values that stand for several classes.
@@ -99,15 +101,18 @@ RANGES = frozenset((*_FROM_SIZE, *_FROM_DEPTH))
 
 def size_class(size: Ints) -> Classes:
     """Sizes in bytes by class; -1 is unknown."""
-    codes = 1 + np.searchsorted(_EDGES, size, side="left")
-    codes[size <= 0] = 0
-    return Classes(np.where(size < 0, -1, codes).astype(np.int64), _SIZE_NAMES, _FROM_SIZE)
+    return Classes(_classes(size, _SIZES), _SIZE_NAMES, _FROM_SIZE)
 
 
 def depth_class(depth: Ints) -> Classes:
     """Queue depths by class; below 1 is unknown."""
-    codes = np.searchsorted(_DEPTH_EDGES, depth, side="right")
-    return Classes(np.where(depth < 1, -1, codes).astype(np.int64), _DEPTH_NAMES, _FROM_DEPTH)
+    return Classes(_classes(depth, _DEPTHS), _DEPTH_NAMES, _FROM_DEPTH)
+
+
+def _classes(values: Ints, least: Ints) -> Ints:
+    found = np.empty_like(values)
+    kernels.classify(values, least, found)
+    return found
 
 
 def yes_no(truth: Bools, known: Bools | bool = True, yes: str = "yes", no: str = "no") -> Codes:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from tracekit.analyze.census import Tally
-from tracekit.analyze.columns import NULL, UNKNOWN, Ints, arrow_ints, encoded, ints, known, number_of
+from tracekit.analyze.columns import NULL, UNKNOWN, Ints, arrow_bools, arrow_ints, below_zero, encoded, ints, number_of
 from tracekit.analyze.results import OpenUse
 from tracekit.analyze.selection import Selection
 from tracekit.trace import Trace
@@ -72,12 +72,12 @@ def failing_opens(trace: Trace, selection: Selection, uses: tuple[OpenUse, ...])
 
 def _add(rows: pa.RecordBatch, wanted: dict[str, _Failures]) -> None:
     """Count the failing opens of each wanted command."""
-    failed = (ints(rows, "ret") < 0) & known(rows, "ret")
+    rows = rows.filter(arrow_bools(below_zero(rows, "ret")))
     (paths, path), (comms, comm), pid = encoded(rows, "path"), encoded(rows, "comm"), ints(rows, "pid")
     for name, failures in wanted.items():
         code = NULL if name == UNKNOWN else number_of(comms, name)
         if name == UNKNOWN or code != NULL:
-            mine = failed & (comm == code) & (path != NULL)
+            mine = np.flatnonzero((comm == code) & (path != NULL))
             failures.add(pid[mine], path[mine], paths)
 
 

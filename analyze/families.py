@@ -185,8 +185,7 @@ def _collect(train: TrainCollector, events: Submissions | Opens) -> None:
 
 def _block_sample(begin: Ints, end: Ints, blocks: BlockIO, known: Combined) -> Sample:
     def details(positions: Ints) -> dict[str, Any]:
-        codes = {name: getattr(blocks, name)[positions].strings() for name in ("disk", "op", "comm")}
-        return codes | {name: getattr(blocks, name)[positions] for name in ("pid", "sector", "bytes")}
+        return {name: getattr(blocks, name)[positions] for name in ("disk", "op", "comm", "pid", "sector", "bytes")}
 
     return Sample(np.maximum(end - begin, 0), begin, known, details)
 
@@ -195,7 +194,7 @@ def _open_sample(opens: Opens, known: Combined) -> Sample:
     def details(positions: Ints) -> dict[str, Any]:
         ret = opens.ret[positions].astype(object)
         ret[~opens.answered[positions]] = None
-        return {"comm": opens.comm[positions].strings(), "path": opens.paths(positions), "ret": ret}
+        return {"comm": opens.comm[positions], "path": opens.paths(positions), "ret": ret}
 
     return Sample(opens.duration_ns, opens.ts_ns, known, details).only(opens.duration_ns != NULL)
 
@@ -222,8 +221,7 @@ def _lifetimes(family: _Family, lives: Lives) -> list[Latency]:
 
     def details(positions: Ints) -> dict[str, Any]:
         chosen = rows[positions]
-        names = {"comm": lives.comm[chosen].strings(), "path": lives.path[chosen].strings()}
-        return names | {"pid": lives.pid[chosen], "exit_code": lives.exit_code[chosen]}
+        return {name: getattr(lives, name)[chosen] for name in ("comm", "path", "pid", "exit_code")}
 
     spread.add(Sample(lives.lifetime_ns[rows], lives.started_ns[rows], known, details))
     return family.latencies(spread)

@@ -1,4 +1,4 @@
-"""One exact histogram for everything: log-linear, 1024 bins an octave, mergeable in any order.
+"""One exact histogram for everything: log-linear, mergeable in any order.
 
 Exact in every count; a value that is read from it errs by half a bin, 0.05 % at most, and not at all below 2048.
 """
@@ -7,35 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracekit.analyze import kernels
+from tracekit.analyze.binning import BINS, bin_of, low_edge
 from tracekit.analyze.columns import Ints
+from tracekit.analyze.kernels import Filled
 from tracekit.analyze.results import Bucket
-
-_SHIFT = 10
-BINS_PER_OCTAVE = 1 << _SHIFT
-BINS = BINS_PER_OCTAVE * (63 - _SHIFT + 1)
-_LOW_HALF = (1 << 32) - 1
-#: A float64 holds so many bits; its exponent has a bias, and its mantissa begins with what numbers the bin.
-_EXACT, _MANTISSA, _BIAS = 1 << 53, 52, 1023
-
-
-def bin_of(values: Ints) -> Ints:
-    """The bin of each value; values are not negative."""
-    most = values.max(initial=0)
-    if most < BINS_PER_OCTAVE:
-        return values
-    rounded = values
-    if most >= _EXACT:  # what a float would round up into the next bin
-        rounded = np.where(values >= _EXACT, values & -(1 << 11), values)
-    bits = rounded.astype(np.float64).view(np.int64)
-    bins = (bits >> (_MANTISSA - _SHIFT)) - (_BIAS + _SHIFT - 1) * BINS_PER_OCTAVE
-    np.copyto(bins, values, where=values < BINS_PER_OCTAVE)
-    return bins
-
-
-def low_edge(bins: Ints) -> Ints:
-    """The smallest value of each bin; that of the bin behind it is where the bin ends."""
-    above = np.maximum(bins // BINS_PER_OCTAVE - 1, 0)
-    return np.asarray((bins - above * BINS_PER_OCTAVE) << above)
 
 
 @dataclass(frozen=True)
@@ -55,7 +31,7 @@ class Histogram:
     @staticmethod
     def of(values: Ints) -> "Histogram":
         """The histogram of these values."""
-        return Histograms(1).add(np.zeros(len(values), dtype=np.int64), values, bin_of(values))[0]
+        return Histograms(1).add(np.zeros(len(values), dtype=np.int64), values)[0]
 
     def merge(self, other: "Histogram") -> "Histogram":
         """The histogram of the values of both; any order of merging gives the same."""
@@ -105,30 +81,29 @@ class Histogram:
 
 
 class Histograms:
-    """Several histograms, filled together."""
+    """Several histograms, filled together.
+
+    Attributes:
+        filled: what they are filled into.
+    """
 
     def __init__(self, size: int) -> None:
         self.counts = np.zeros((size, BINS), dtype=np.int64)
         # The sum of the two halves of each value cannot overflow before 2**31 values of the greatest kind.
-        self._halves = np.zeros((2, size), dtype=np.int64)
-        self._low = np.full(size, np.iinfo(np.int64).max)
-        self._high = np.full(size, -1, dtype=np.int64)
+        halves, low = np.zeros(2 * size, dtype=np.int64), np.full(size, np.iinfo(np.int64).max)
+        self.filled = Filled(self.counts.reshape(-1), halves, low, np.full(size, -1, dtype=np.int64))
 
-    def add(self, which: Ints, values: Ints, bins: Ints) -> "Histograms":
-        """Put each value, whose bin is known, into one of the histograms."""
-        np.add.at(self.counts.reshape(-1), which * BINS + bins, 1)
-        np.add.at(self._halves[0], which, values & _LOW_HALF)
-        if values.max(initial=0) > _LOW_HALF:
-            np.add.at(self._halves[1], which, values >> 32)
-        np.minimum.at(self._low, which, values)
-        np.maximum.at(self._high, which, values)
+    def add(self, which: Ints, values: Ints) -> "Histograms":
+        """Put each value into one of the histograms."""
+        kernels.fill(which, values, self.filled)
         return self
 
     def __getitem__(self, index: int) -> Histogram:
-        counts, halves = self.counts[index], self._halves[:, index]
-        if self._high[index] < 0:
+        counts, filled = self.counts[index], self.filled
+        low_half, high_half = filled.halves.reshape(2, -1)[:, index].tolist()
+        if filled.high[index] < 0:
             return Histogram(counts)
-        return Histogram(counts, int(halves[0]) + (int(halves[1]) << 32), int(self._low[index]), int(self._high[index]))
+        return Histogram(counts, low_half + (high_half << 32), int(filled.low[index]), int(filled.high[index]))
 
     def whole(self) -> Histogram:
         """All of them as one."""

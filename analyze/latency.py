@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.analyze.binning import COARSE, bin_of
 from tracekit.analyze.columns import NULL, OTHERS, Bools, Ints
 from tracekit.analyze.contrast import Field, Shares, sets_apart
-from tracekit.analyze.histogram import Histogram, bin_of
+from tracekit.analyze.histogram import Histogram
 from tracekit.analyze.modes import Hill, find_modes
 from tracekit.analyze.outliers import episodes, looked_at, outlier_threshold
 from tracekit.analyze.results import Latency, Mode, Outliers, SetsApart
-from tracekit.analyze.spread import COARSE, TIME_SLOTS, Frame, Spread
+from tracekit.analyze.spread import TIME_SLOTS, Frame, Spread
 from tracekit.units import format_ns
 
 PERCENTILES = (0.5, 0.9, 0.99, 0.999)

@@ -10,14 +10,18 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tracekit.analyze.columns import NULL, Bools, Ints, combine, dense, radix, row_order
+from tracekit.analyze import kernels
+from tracekit.analyze.columns import NULL, Bools, Ints, combine, dense, radix, row_order, taken
+from tracekit.analyze.kernels import COMPLETE as COMPLETE
+from tracekit.analyze.kernels import ISSUE as ISSUE
+from tracekit.analyze.kernels import MERGE as MERGE
+from tracekit.analyze.kernels import REQUEUE as REQUEUE
+from tracekit.analyze.kernels import SECTOR_BYTES as SECTOR_BYTES
+from tracekit.analyze.kernels import START as START
 
-#: The events in the order of their codes here.
+#: The events in the order of their codes.
 BLOCK_EVENTS = ("block_start", "block_issue", "block_requeue", "block_merge", "block_complete")
-START, ISSUE, REQUEUE, MERGE, COMPLETE = range(5)
-SECTOR_BYTES = 512
 #: The kernel gives up on a request after so long, unless it is told otherwise (BLK_DEFAULT_TIMEOUT, SD_TIMEOUT). Where
 #: the next one like it is issued later than that, the completion of what still waits was missed.
 PATIENCE_NS = 30_000_000_000
@@ -33,7 +37,7 @@ class BlockEvents:
     """
 
     ts_ns: Ints
-    kind: npt.NDArray[np.signedinteger[Any]]
+    kind: Ints
     dev: Ints
     request: Ints
     sector: Ints
@@ -124,21 +128,17 @@ def carried(events: BlockEvents, pairs: Pairs) -> BlockEvents:
 
 
 def _renumber(pairs: Pairs, rows: Ints) -> Pairs:
-    def outer(inner: Ints) -> Ints:
-        return np.where(inner == NULL, NULL, rows[inner]) if len(rows) else inner
-
-    renumbered: dict[str, Any] = {name: outer(getattr(pairs, name)) for name in (*_ROWS, *_LISTS)}
+    renumbered: dict[str, Any] = {name: taken(rows, getattr(pairs, name)) for name in (*_ROWS, *_LISTS)}
     return replace(pairs, **renumbered)
 
 
 def _join(parts: list[Pairs], size: int) -> Pairs:
     """Several, in order of the first row of each I/O; `size` is how many rows there are."""
 
-    def both(name: str) -> Ints:
+    def both(name: str) -> Any:
         return np.concatenate([getattr(part, name) for part in parts])
 
-    start, issue = both("start"), both("first_issue")
-    order = row_order(np.where(start == NULL, issue, start), size)
+    order = row_order(np.where(both("start") == NULL, both("first_issue"), both("start")), size)
     columns: dict[str, Any] = {name: both(name)[order] for name in (*_ROWS, *_FLAGS)}
     columns |= {name: np.sort(both(name)) for name in _LISTS}
     return Pairs(**columns)
@@ -149,25 +149,26 @@ def _join(parts: list[Pairs], size: int) -> Pairs:
 
 @dataclass(frozen=True)
 class _Heads:
-    """The starts and issues of all slots, in slot order and in time order within.
+    """Of each start and issue, by its row, the one before and the one after it in its slot; -1 if there is none."""
 
-    Attributes:
-        number: of each row that of the start or issue at or before it.
-        newest: which are the last of their slot.
-        row: which row each is.
-    """
-
-    number: Ints
-    newest: Bools
-    row: Ints
+    before: Ints
+    after: Ints
 
 
 @dataclass(frozen=True)
 class _Segments:
-    """The rows of a slot from one start or issue to before the next; in slot order, and in time order within."""
+    """The rows of a slot from one start or issue to before the next; in slot order, and in time order within.
+
+    Attributes:
+        row: that of the head among all.
+        before: that of the head before it in its slot.
+        after: that of the one after it.
+    """
 
     head: Ints
-    number: Ints
+    row: Ints
+    before: Ints
+    after: Ints
     is_issue: Bools
     new_slot: Bools
     merged: Bools
@@ -178,19 +179,17 @@ class _Segments:
 
 def _by_slot(events: BlockEvents) -> Pairs:
     """Most requests are a start, an issue and a completion, which is quickly seen; the rest is looked at closely."""
-    slot = _slots(events)
-    order = np.argsort(radix(slot), kind="stable")
-    slot, kind = slot[order], events.kind.astype(np.int8)[order]
-    rows = np.flatnonzero(kind <= ISSUE)
-    newest = np.append(np.diff(slot[rows]) != 0, True)[: len(rows)]
-    heads = _Heads(np.cumsum(kind <= ISSUE) - 1, newest, order[rows])
-    plain = _plain(kind, slot, events.bytes[order])
-    left = np.full(len(order), True)
-    for step in range(3):
-        left[plain + step] = False
-    rest = order[left]
-    odd = _closely(events[rest], slot[left], replace(heads, number=heads.number[left]), rest)
-    return _join([_plain_pairs(order[plain], order[plain + 1], order[plain + 2]), odd], len(order))
+    slot, size = _slots(events), len(events)
+    start, issue, complete = (np.empty(size // 3, dtype=np.int64) for _ in range(3))
+    heads = _Heads(np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64))
+    left = np.empty(size, dtype=np.bool_)
+    count = kernels.plain_requests(
+        slot, events.kind, events.bytes, start, issue, complete, heads.before, heads.after, left
+    )
+    rest = np.flatnonzero(left)
+    rest = rest[np.argsort(slot[rest], kind="stable")]
+    odd = _join([_closely(events[rest], slot[rest], heads, rest)], size)
+    return _among(start[:count], issue[:count], complete[:count], odd)
 
 
 def _slots(events: BlockEvents) -> Ints:
@@ -201,26 +200,44 @@ def _slots(events: BlockEvents) -> Ints:
     return slot if int(slot.max()) < 1 << 16 else dense(slot)
 
 
-def _plain(kind: npt.NDArray[np.int8], slot: Ints, size: Ints) -> Ints:
-    """The starts that are followed by an issue, by one completion of all of it, and by the next request."""
-    if len(kind) < 4:
-        return np.zeros(0, dtype=np.int64)
-    like = (kind[:-3] == START) & (kind[1:-2] == ISSUE) & (kind[2:-1] == COMPLETE) & (kind[3:] <= ISSUE)
-    return np.flatnonzero(like & (slot[:-3] == slot[3:]) & (size[1:-2] == size[2:-1]))
+def _among(start: Ints, issue: Ints, complete: Ints, odd: Pairs) -> Pairs:
+    """Others, in order of their first row, among requests that are a start, an issue and a completion."""
+    place = np.searchsorted(start, np.where(odd.start == NULL, odd.first_issue, odd.start))
+    size = len(start) + len(odd)
 
+    def woven(plain: Ints, more: Ints) -> Ints:
+        found = np.empty(size, dtype=np.int64)
+        kernels.weave(plain, more, place, found)
+        return found
 
-def _plain_pairs(start: Ints, issue: Ints, complete: Ints) -> Pairs:
-    no, yes = (np.full(len(start), truth) for truth in (False, True))
-    none = np.zeros(0, dtype=np.int64)
-    return Pairs(start, issue, issue, complete, complete, complete, no, no, no, no, yes, *(none,) * 5)
+    def flags(plain: bool, more: Bools) -> Bools:
+        found = np.full(size, plain)
+        found[place + np.arange(len(odd))] = more
+        return found
+
+    return replace(
+        odd,
+        start=woven(start, odd.start),
+        first_issue=woven(issue, odd.first_issue),
+        issue=woven(issue, odd.issue),
+        complete=woven(complete, odd.complete),
+        end=woven(complete, odd.end),
+        over=woven(complete, odd.over),
+        merged=flags(False, odd.merged),
+        rival=flags(False, odd.rival),
+        start_rival=flags(False, odd.start_rival),
+        in_flight=flags(False, odd.in_flight),
+        settled=flags(True, odd.settled),
+    )
 
 
 def _closely(events: BlockEvents, slot: Ints, heads: _Heads, rows: Ints) -> Pairs:
     """The requests among some rows, which stay when whole requests are taken out."""
-    segments, strays, extra, owner = _segments(events, slot, heads)
+    segments, strays, extra, owner = _segments(events, slot, heads, rows)
     begins = ~_continues(segments, events)
     last = np.flatnonzero(np.append(begins[1:], True)[: len(begins)])
-    newest = heads.newest[segments.number[last]]
+    after = segments.after[last]
+    newest = after == NULL
     life = np.append(np.cumsum(begins) - 1, NULL)[owner]
     carried = (owner != NULL) & np.append(newest, False)[life]
     carried[extra] = False
@@ -238,11 +255,10 @@ def _closely(events: BlockEvents, slot: Ints, heads: _Heads, rows: Ints) -> Pair
         start_rivals=np.zeros(0, dtype=np.int64),
     )
     found = _renumber(inner, rows)
-    following = np.append(heads.row, NULL)[segments.number[last] + 1]
-    return replace(found, over=np.where((found.complete != NULL) | newest, found.complete, following))
+    return replace(found, over=np.where((found.complete != NULL) | newest, found.complete, after))
 
 
-def _segments(events: BlockEvents, slot: Ints, heads: _Heads) -> tuple[_Segments, Ints, Ints, Ints]:
+def _segments(events: BlockEvents, slot: Ints, heads: _Heads, rows: Ints) -> tuple[_Segments, Ints, Ints, Ints]:
     """The segments, completions that belong to none, those beyond what was issued, and of each row its segment."""
     is_head = (events.kind == START) | (events.kind == ISSUE)
     head = np.flatnonzero(is_head)
@@ -252,7 +268,9 @@ def _segments(events: BlockEvents, slot: Ints, heads: _Heads) -> tuple[_Segments
     ended, end, extra = _completions(events, head, np.flatnonzero(completes & owned), number)
     segments = _Segments(
         head,
-        heads.number[head],
+        rows[head],
+        heads.before[rows[head]],
+        heads.after[rows[head]],
         events.kind[head] == ISSUE,
         np.diff(slot[head], prepend=NULL) != 0,
         _any_of(events.kind == MERGE, owned, number, len(head)),
@@ -319,7 +337,7 @@ def _continues(segments: _Segments, events: BlockEvents) -> Bools:
     head = segments.head
     stop = events.sector[head] + events.bytes[head] // SECTOR_BYTES
     same = (events.op[head] == events.op[head[before]]) & (stop == stop[before])
-    next_to_it = segments.number == segments.number[before] + 1
+    next_to_it = segments.before == segments.row[before]
     pending = (segments.complete[before] == NULL) & ~segments.merged[before] & ~segments.new_slot & next_to_it
     again = ~segments.is_issue[before] | segments.requeued[before] | same
     return np.asarray(segments.is_issue & pending & again)

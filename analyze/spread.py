@@ -10,29 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.analyze import kernels
+from tracekit.analyze.binning import COARSE_BINS
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints
 from tracekit.analyze.combinations import Combined, Table
 from tracekit.analyze.contrast import Field
-from tracekit.analyze.histogram import BINS, Histograms, bin_of, low_edge
+from tracekit.analyze.histogram import Histograms
 from tracekit.analyze.outliers import looked_at
 
-#: Attributes are counted in wider bins: eight an octave.
-_COARSE_PER_OCTAVE = 8
 TIME_SLOTS = 256
-#: Columns of integers, -1 for null, or of objects.
+#: Columns of integers, -1 for null, of codes, whose names are always the same, or of objects.
 Details = Callable[[Ints], dict[str, Any]]
-
-
-def _coarse_bins() -> Ints:
-    """Of each bin the wider one that it lies in."""
-    edges = low_edge(np.arange(BINS))
-    octave = np.frexp(np.maximum(edges, 1).astype(np.float64))[1] - 1
-    part = (edges >> np.maximum(octave - 3, 0)) & (_COARSE_PER_OCTAVE - 1)
-    return np.where(edges < _COARSE_PER_OCTAVE, edges, octave * _COARSE_PER_OCTAVE + part).astype(np.int64)
-
-
-COARSE = _coarse_bins()
-COARSE_BINS = int(COARSE[-1]) + 1
 
 
 @dataclass(frozen=True)
@@ -109,28 +97,34 @@ class Grouping:
 
 
 class Greatest:
-    """The greatest values of each group, one by one; equal ones by their time."""
+    """The greatest values of each group, one by one; equal ones by their time.
+
+    Attributes:
+        floor: of each group; what is below it is not among the greatest.
+    """
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self._sizes = np.array(sizes)
-        # What is not among the greatest of its group so far is below this.
         everything, nothing = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-        self._floor = np.where(self._sizes > 0, everything, nothing)
-        self._columns: dict[str, Ints] = {}
-        self._added: list[dict[str, Ints]] = []
+        self.floor = np.where(self._sizes > 0, everything, nothing)
+        self._columns: dict[str, Any] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._added: list[dict[str, Any]] = []
         self._waiting = 0
 
-    def add(self, group: Ints, sample: Sample) -> None:
-        """Keep those that may be among the greatest."""
-        chosen = np.flatnonzero(sample.values >= self._floor[group])
+    def add(self, chosen: Ints, group: Ints, sample: Sample) -> None:
+        """Keep those that may be among the greatest, of some positions and their groups."""
         if len(chosen) > 2 * int(self._sizes.sum()):
-            chosen = chosen[self._top(group[chosen], sample.values[chosen], sample.start_ns[chosen])]
+            top = self._top(group, sample.values[chosen], sample.start_ns[chosen])
+            chosen, group = chosen[top], group[top]
         if not len(chosen):
             return
-        columns = {"group": group[chosen], "value": sample.values[chosen], "start_ns": sample.start_ns[chosen]}
+        columns: dict[str, Any] = {"group": group, "value": sample.values[chosen], "start_ns": sample.start_ns[chosen]}
         columns |= {f"attribute {name}": codes.codes[chosen] for name, codes in sample.known.attributes.items()}
-        details = sample.details(chosen)
-        columns |= {f"detail {name}": column for name, column in details.items()}
+        for name, column in sample.details(chosen).items():
+            columns[f"detail {name}"] = column.codes if isinstance(column, Codes) else column
+            if isinstance(column, Codes):
+                self._names[f"detail {name}"] = column.names
         self._added.append(columns)
         self._waiting += len(chosen)
         if self._waiting > int(self._sizes.sum()):
@@ -148,7 +142,7 @@ class Greatest:
             self._columns["value"][self._columns["group"] == one] for one in range(len(self._sizes))
         ):
             if len(mine) and len(mine) == self._sizes[one]:
-                self._floor[one] = mine.min()
+                self.floor[one] = mine.min()
 
     def _top(self, group: Ints, values: Ints, start_ns: Ints) -> Ints:
         """The positions of the greatest of each group."""
@@ -165,14 +159,15 @@ class Greatest:
         earliest = equal[np.argsort(start_ns[equal], kind="stable")]
         return np.concatenate([above, earliest[: int(self._sizes[one]) - len(above)]])
 
-    def __getitem__(self, group: int) -> dict[str, Ints]:
+    def __getitem__(self, group: int) -> dict[str, Any]:
         """The greatest values of a group and what is known of them, the greatest first."""
         self._prune()
         if not self._columns:
             return {"value": np.zeros(0, dtype=np.int64), "start_ns": np.zeros(0, dtype=np.int64)}
         mine = np.flatnonzero(self._columns["group"] == group)
         mine = mine[np.lexsort((self._columns["start_ns"][mine], -self._columns["value"][mine]))]
-        return {name: column[mine] for name, column in self._columns.items()}
+        found = {name: column[mine] for name, column in self._columns.items()}
+        return found | {name: Codes(found[name], names).strings() for name, names in self._names.items()}
 
 
 class Spread:
@@ -207,53 +202,56 @@ class Spread:
 
     def add(self, sample: Sample) -> None:
         """Take in some values."""
-        if not len(sample.values):
+        values, start_ns = sample.values, sample.start_ns
+        if not len(values):
             return
-        bins = bin_of(sample.values)
-        coarse = COARSE[bins]
-        groups = self._groups(sample.known, coarse)
-        slot = np.clip((sample.start_ns - self.frame.start_ns) // self.frame.slot_ns, 0, TIME_SLOTS - 1) + 1
-        in_time = slot * COARSE_BINS + coarse
-        self.greatest[0].add(np.zeros(len(bins), dtype=np.int64), sample)
-        for index, group in enumerate(groups):
-            self.values[index].add(group, sample.values, bins)
-            shares = self._shares[index]["time"]
-            np.add.at(shares.reshape(-1), group * (shares.shape[1] * COARSE_BINS) + in_time, 1)
-            self.greatest[index + 1].add(group, sample)
-            self._divide(index, group, sample.values)
+        greatest = np.flatnonzero(values >= self.greatest[0].floor[0])
+        self.greatest[0].add(greatest, np.zeros(len(greatest), dtype=np.int64), sample)
+        candidates = np.empty(len(values), dtype=np.int64)
+        number, groups, combined = self._combined(sample)
+        for index, group_of in enumerate(groups):
+            found = kernels.spread(
+                values,
+                start_ns,
+                number[index],
+                group_of,
+                self.frame.start_ns,
+                self.frame.slot_ns,
+                TIME_SLOTS,
+                self.values[index].filled,
+                self._shares[index]["time"].reshape(-1),
+                combined if index == 0 else combined[:0],
+                self.steps[index],
+                self.greatest[index + 1].floor,
+                candidates,
+            )
+            chosen = candidates[:found].copy()
+            self.greatest[index + 1].add(chosen, group_of[number[index][chosen]], sample)
 
-    def _groups(self, known: Combined, coarse: Ints) -> list[Ints]:
-        """Count values by their combination, or by each attribute; of each grouping the group of each value."""
+    def _combined(self, sample: Sample) -> tuple[list[Ints], list[Ints], Ints]:
+        """For each grouping a number of each value and the group of each number; and where to count the numbers."""
+        known = sample.known
         if known.table is None:
-            return self._by_attribute(known.attributes, coarse)
+            each = self._by_attribute(known.attributes, sample.values)
+            return each, [np.arange(len(grouping)) for grouping in self.groupings], np.zeros(0, dtype=np.int64)
         if known.table is not self._pending.table:
             self._pending.settle(self._shares)
             self._pending = _Pending(known.table, self.groupings)
-        return self._pending.add(known.number, coarse)
+        groups, counts = self._pending.room()
+        return [known.number] * len(groups), groups, counts
 
-    def _by_attribute(self, attributes: Mapping[str, Codes], coarse: Ints) -> list[Ints]:
+    def _by_attribute(self, attributes: Mapping[str, Codes], values: Ints) -> list[Ints]:
         groups = [grouping.of(attributes) for grouping in self.groupings]
         for group, shares in zip(groups, self._shares, strict=True):
             for name in shares.keys() & attributes.keys():
-                place = group * shares[name].shape[1] + attributes[name].codes + 1
-                np.add.at(shares[name].reshape(-1), place * COARSE_BINS + coarse, 1)
+                codes, counts = attributes[name].codes, shares[name]
+                kernels.count_shares(group, codes, values, counts.shape[1] - 1, counts.reshape(-1))
         return groups
 
     def shares(self, index: int) -> Mapping[str, Ints]:
         """By attribute, how often each of its values, unknown first, occurs in each coarse bin of each group."""
         self._pending.settle(self._shares)
         return self._shares[index]
-
-    def _divide(self, index: int, group: Ints, values: Ints) -> None:
-        """Carry on the common divisors, until they are 1."""
-        steps = self.steps[index]
-        if (steps == 1).all():
-            return
-        for one in np.flatnonzero(steps != 1):
-            mine = values[group == one]
-            for begin in (0, 64):
-                if steps[one] != 1 and begin < len(mine):
-                    steps[one] = np.gcd(steps[one], np.gcd.reduce(mine[begin : begin + 64 if not begin else None]))
 
 
 class _Pending:
@@ -265,13 +263,12 @@ class _Pending:
         self._known, self._pending = 0, False
         self._counts = np.zeros((0, COARSE_BINS), dtype=np.int64)
 
-    def add(self, number: Ints, coarse: Ints) -> list[Ints]:
-        """Count values; of each grouping the group of each value."""
+    def room(self) -> tuple[list[Ints], Ints]:
+        """Of each grouping the group of each combination; and where to count them, by combination and wider bin."""
         if self._known < len(self.table):
             self._grow()
-        np.add.at(self._counts.reshape(-1), number * COARSE_BINS + coarse, 1)
         self._pending = True
-        return [group[number] for group in self._groups]
+        return self._groups, self._counts.reshape(-1)
 
     def _grow(self) -> None:
         attributes, self._known = self.table.attributes(), len(self.table)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analyze import kernels
 from tracekit.analyze.columns import Codes, Ints
 from tracekit.analyze.patterns import (
     MIN_SPAN,
@@ -87,10 +88,10 @@ class TrainCollector:
     ) -> None:
         self.event, self.start_ns, self.duration_ns = event, start_ns, max(duration_ns, 1)
         self.fields, self.limit, self.events = fields, limit, 0
-        self._chunks: list[_Chunk] = []
+        self._room = _Chunk(np.empty(limit, dtype=np.int64), {name: np.empty(limit, dtype=np.int32) for name in fields})
         self._kept = 0
         self._chapters: list[list[Pattern]] = []
-        self._long = {name: _LongCounts() for name in fields}
+        self._long = {name: _LongCounts(self.start_ns, self.duration_ns) for name in fields}
 
     def add(self, times_ns: Ints, codes: Mapping[str, Ints]) -> None:
         """A chunk of events.
@@ -99,15 +100,17 @@ class TrainCollector:
             times_ns: sorted, none before those of the last chunk.
             codes: of each field the number of its value; -1 is unknown.
         """
-        chunk = _Chunk(times_ns, {name: codes[name].astype(np.int32) for name in self.fields})
-        while len(chunk):
+        done = 0
+        while done < len(times_ns):
             if self._kept == self.limit:
                 self._close_chapter()
-            room = slice(None, self.limit - self._kept)
-            self._chunks.append(chunk.part(room))
-            self._kept += len(self._chunks[-1])
-            self.events += len(self._chunks[-1])
-            chunk = chunk.part(slice(len(self._chunks[-1]), None))
+            size = min(self.limit - self._kept, len(times_ns) - done)
+            there, here = slice(self._kept, self._kept + size), slice(done, done + size)
+            self._room.times_ns[there] = times_ns[here]
+            for name in self.fields:
+                self._room.codes[name][there] = codes[name][here]
+            self._kept, done = self._kept + size, done + size
+        self.events += len(times_ns)
 
     def patterns(self, names: Mapping[str, Sequence[str]]) -> tuple[Pattern, ...]:
         """The patterns of all events so far; beyond the limit without the chain of a typical burst.
@@ -124,7 +127,7 @@ class TrainCollector:
         return tuple(self._named(one, names) for one in found)
 
     def _of_all(self, names: Mapping[str, Sequence[str]]) -> tuple[Pattern, ...]:
-        whole = _together(self._chunks, self.fields)
+        whole = self._room.part(slice(self._kept))
         groups = {name: Codes(codes.astype(np.int64), tuple(names[name])) for name, codes in whole.codes.items()}
         label = groups.get("comm", next(iter(groups.values())))
         train = Train(self.event, Times.of(whole.times_ns), label, np.zeros(0, dtype=np.int64))
@@ -135,13 +138,11 @@ class TrainCollector:
     def _close_chapter(self) -> None:
         if not self._kept:
             return
-        chapter = _together(self._chunks, self.fields)
-        self._chunks, self._kept = [], 0
-        cell = ((chapter.times_ns - self.start_ns) * (CELLS / self.duration_ns)).astype(np.int64).clip(0, CELLS - 1)
+        chapter, self._kept = self._room.part(slice(self._kept)), 0
         suspects, windows = [], list(_windows(chapter.times_ns))
         for name in self.fields:
             busiest, counts = _busiest(chapter.codes[name])
-            self._long[name].add(chapter.codes[name], cell, busiest)
+            self._long[name].add(chapter.codes[name], chapter.times_ns, busiest)
             suspects += _suspects(windows, name, chapter.codes[name], busiest, counts)
         self._chapters.append(self._rhythms(chapter, suspects))
 
@@ -225,22 +226,22 @@ class TrainCollector:
 class _LongCounts:
     """Events of each group in cells of equal length; the groups that were the first among the busiest."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_ns: int, duration_ns: int) -> None:
+        self._start_ns, self._cells = start_ns, CELLS / duration_ns
         self._row: dict[int, int] = {}
         self._counts = np.zeros((COUNTED + 1, CELLS), dtype=np.int64)
 
-    def add(self, codes: _Codes32, cell: Ints, busiest: _Codes32) -> None:
+    def add(self, codes: _Codes32, times_ns: Ints, busiest: _Codes32) -> None:
         """Count events; `busiest` are the groups that may be taken in."""
         for code in busiest.tolist():
             if len(self._row) < COUNTED:
                 self._row.setdefault(code, len(self._row))
-        first, width = int(cell[0]), int(cell[-1]) - int(cell[0]) + 1
-        begin = np.full(int(codes.max(initial=0)) + 2, COUNTED * width, dtype=np.int64)
+        # The others have a row, too.
+        begin = np.full(int(codes.max(initial=0)) + 2, COUNTED * CELLS)
         known = [code for code in self._row if code < len(begin) - 1]
-        begin[known] = [self._row[code] * width for code in known]
-        counts = np.zeros((COUNTED + 1, width), dtype=np.int64)
-        np.add.at(counts.reshape(-1), begin[codes] + (cell - first), 1)
-        self._counts[:, first : first + width] += counts
+        begin[known] = [self._row[code] * CELLS for code in known]
+        counts = self._counts.reshape(-1)
+        kernels.count_in_time(codes, begin, times_ns, self._start_ns, self._cells, CELLS - 1, counts)
 
     def groups(self) -> list[tuple[int, Ints]]:
         """The code and the counts of each group."""
@@ -260,21 +261,11 @@ def thinned(times_ns: Ints, resolution_ns: int) -> Times:
     return Times(times_ns[first], times_ns[last], last - first + 1)
 
 
-def _together(chunks: list[_Chunk], fields: tuple[str, ...]) -> _Chunk:
-    if not chunks:
-        return _Chunk(
-            np.zeros(0, dtype=np.int64),
-            {name: np.zeros(0, dtype=np.int32) for name in fields},
-        )
-    return _Chunk(
-        np.concatenate([chunk.times_ns for chunk in chunks]),
-        {name: np.concatenate([chunk.codes[name] for chunk in chunks]) for name in fields},
-    )
-
-
 def _busiest(codes: _Codes32) -> tuple[_Codes32, Ints]:
     """The most frequent codes, the most frequent first, and how often each occurs; -1 is none."""
-    counts = np.bincount(codes + 1)[1:]
+    counts = np.zeros(int(codes.max(initial=0)) + 2, dtype=np.int64)
+    kernels.count_codes(codes, counts)
+    counts = counts[1:]
     order = np.argsort(-counts, kind="stable")[:BUSIEST]
     chosen = order[counts[order] >= 4 * MIN_CYCLES]
     return chosen.astype(np.int32), counts[chosen]
@@ -305,26 +296,27 @@ def _stretched(one: Pattern, chapter: tuple[int, int], count: int) -> Pattern:
     return replace(one, start_ns=begin, end_ns=end, cycles=cycles, events=cycles * one.burst_size)
 
 
-def _windows(times_ns: Ints) -> Iterator[tuple[int, slice, Ints]]:
-    """Of each zoom the rows of its window, and the bin of each, while there are enough events."""
+def _windows(times_ns: Ints) -> Iterator[tuple[int, Ints, slice]]:
+    """Of each zoom the times in its window, and their rows, while there are enough events."""
     for zoom in _ZOOMS:
         rows = _window(times_ns, zoom)
         times = times_ns[rows]
         if len(times) < _LEAST_EVENTS or times[-1] == times[0]:
             return
-        yield zoom, rows, ((times - times[0]) * (_BINS / (int(times[-1] - times[0]) + 1))).astype(np.int64)
+        yield zoom, times, rows
 
 
 def _suspects(
-    windows: list[tuple[int, slice, Ints]], field: str, codes: _Codes32, busiest: _Codes32, total: Ints
+    windows: list[tuple[int, Ints, slice]], field: str, codes: _Codes32, busiest: _Codes32, total: Ints
 ) -> list[_Suspect]:
     """The busiest groups in whose counts something recurs; `total` is how many events they have."""
-    row_of = np.full(int(codes.max(initial=0)) + 2, len(busiest) * _BINS, dtype=np.int64)
+    row_of = np.full(int(codes.max(initial=0)) + 2, len(busiest) * _BINS)
     row_of[busiest] = np.arange(len(busiest)) * _BINS
-    row, found = row_of[codes], []
-    for zoom, rows, bins in windows:
+    found = []
+    for zoom, times, rows in windows:
         counts = np.zeros((len(busiest) + 1, _BINS), dtype=np.int64)
-        np.add.at(counts.reshape(-1), row[rows] + bins, 1)
+        start_ns, cells = int(times[0]), _BINS / (int(times[-1] - times[0]) + 1)
+        kernels.count_in_time(codes[rows], row_of, times, start_ns, cells, _BINS - 1, counts.reshape(-1))
         counts = counts[:-1]
         enough = np.flatnonzero(counts.sum(axis=1) >= _LEAST_EVENTS)
         much = conspicuous(counts[enough])

@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.analyze import kernels
 from tracekit.analyze.blocks import BlockIO
 from tracekit.analyze.census import Census
-from tracekit.analyze.columns import NULL, OTHERS, UNKNOWN, Bools, Codes, Ints, busiest
-from tracekit.analyze.histogram import Histogram, Histograms, bin_of
+from tracekit.analyze.columns import NULL, OTHERS, UNKNOWN, Codes, Ints, busiest
+from tracekit.analyze.histogram import Histogram, Histograms
+from tracekit.analyze.kernels import SECTOR_BYTES
 from tracekit.analyze.opens import Opens
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import BlockUse, OpenUse, ProcessUse, Sizes
 
 #: So many of each list are kept: a report stays small however large the trace.
 AT_MOST = 100
-_SECTOR_SHIFT = 9
 #: The kernel's error numbers end here.
 _ERRORS = 4096
 _PERCENTILES = (0.5, 0.9, 0.99, 1.0)
@@ -30,10 +31,6 @@ class _ByName:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = (UNKNOWN, *names[:AT_MOST], OTHERS)
         self.count = np.zeros(len(self.names), dtype=np.int64)
-
-    def place(self, codes: Ints) -> Ints:
-        """Where to count each element."""
-        return np.asarray(np.minimum(codes + 1, len(self.names) - 1))
 
     def busiest(self) -> Iterator[tuple[int, str]]:
         """The names that occur, the most frequent first, then by name."""
@@ -53,31 +50,34 @@ class BlockTally:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.by = _ByName(names)
         size = len(self.by.names)
-        self._bytes, self._placed, self._sequential = (np.zeros(size, dtype=np.int64) for _ in range(3))
+        #: Bytes, requests whose sector is known, and sequential ones.
+        self._sums = np.zeros((3, size), dtype=np.int64)
         self._sectors, self._depth = Histograms(size), Histograms(size)
 
-    def add(self, codes: Ints, size: Ints, depth: Ints, placed: Bools, sequential: Bools) -> None:
+    def add(self, codes: Ints, blocks: BlockIO) -> None:
         """Count requests that were issued."""
-        place = self.by.place(codes)
-        np.add.at(self.by.count, place, 1)
-        np.add.at(self._bytes, place, size)
-        np.add.at(self._placed, place if placed.all() else place[placed], 1)
-        np.add.at(self._sequential, place[sequential], 1)
-        sectors = size >> _SECTOR_SHIFT
-        self._sectors.add(place, sectors, bin_of(sectors))
-        self._depth.add(place, depth, bin_of(depth))
+        kernels.use_blocks(
+            codes,
+            blocks.issue_ns,
+            blocks.bytes,
+            blocks.depth,
+            blocks.sector,
+            blocks.sequential,
+            self.by.count,
+            self._sums.reshape(-1),
+            self._sectors.filled,
+            self._depth.filled,
+        )
 
     def uses(self) -> tuple[BlockUse, ...]:
         """The busiest."""
         return tuple(self._use(place, name) for place, name in itertools.islice(self.by.busiest(), AT_MOST))
 
     def _use(self, place: int, name: str) -> BlockUse:
-        placed = int(self._placed[place])
-        share = round(int(self._sequential[place]) / placed, 4) if placed else None
-        sizes = _sizes(self._sectors[place], 1 << _SECTOR_SHIFT)
-        return BlockUse(
-            name, int(self.by.count[place]), int(self._bytes[place]), share, sizes, _sizes(self._depth[place])
-        )
+        size, placed, sequential = self._sums[:, place].tolist()
+        share = round(sequential / placed, 4) if placed else None
+        sizes, depth = _sizes(self._sectors[place], SECTOR_BYTES), _sizes(self._depth[place])
+        return BlockUse(name, int(self.by.count[place]), size, share, sizes, depth)
 
 
 def _sizes(histogram: Histogram, unit: int = 1) -> Sizes:
@@ -93,12 +93,17 @@ class OpenTally:
         self._errors = np.zeros((len(self.by.names), _ERRORS), dtype=np.int64)
         self._latency = Histograms(len(self.by.names))
 
-    def add(self, codes: Ints, failed: Ints, error: Ints, known: Ints | slice, duration_ns: Ints, bins: Ints) -> None:
-        """Count opens: the positions of those that failed and why, and the durations of those where these are known."""
-        place = self.by.place(codes)
-        np.add.at(self.by.count, place, 1)
-        np.add.at(self._errors.reshape(-1), place[failed] * _ERRORS + error, 1)
-        self._latency.add(place[known], duration_ns, bins)
+    def add(self, codes: Ints, opens: Opens) -> None:
+        """Count opens."""
+        kernels.use_opens(
+            codes,
+            opens.ret,
+            opens.answered,
+            opens.duration_ns,
+            self.by.count,
+            self._errors.reshape(-1),
+            self._latency.filled,
+        )
 
     def uses(self) -> tuple[OpenUse, ...]:
         """The busiest."""
@@ -133,10 +138,8 @@ class BlockUses:
 
     def add(self, blocks: BlockIO) -> None:
         """Count requests."""
-        issued = blocks if blocks.issued.all() else blocks[blocks.issued]
-        size, placed = np.maximum(issued.bytes, 0), issued.sector != NULL
         for name, tally in self._tallies.items():
-            tally.add(getattr(issued, name).codes, size, issued.depth, placed, issued.sequential)
+            tally.add(getattr(blocks, name).codes, blocks)
 
     def uses(self) -> Uses:
         """What was counted."""
@@ -152,13 +155,8 @@ class OpenUses:
 
     def add(self, opens: Opens) -> None:
         """Count opens."""
-        failed, known = np.flatnonzero(opens.failed), opens.duration_ns != NULL
-        error = np.minimum(-opens.ret[failed], _ERRORS - 1)
-        rows = slice(None) if known.all() else np.flatnonzero(known)
-        duration_ns = opens.duration_ns[rows]
-        bins = bin_of(duration_ns)
         for name, tally in self._tallies.items():
-            tally.add(getattr(opens, name).codes, failed, error, rows, duration_ns, bins)
+            tally.add(getattr(opens, name).codes, opens)
 
     def uses(self) -> Uses:
         """What was counted."""

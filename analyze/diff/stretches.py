@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracekit.analyze.binning import BINS, BINS_PER_OCTAVE, bin_of, low_edge
 from tracekit.analyze.blocks import BlockStream, measured, read_blocks, spans
 from tracekit.analyze.census import take_census
 from tracekit.analyze.columns import NULL, Codes, Ints
 from tracekit.analyze.families import tell_processes
-from tracekit.analyze.histogram import BINS, BINS_PER_OCTAVE, bin_of, low_edge
 from tracekit.analyze.opens import read_opens
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.spread import Grouping

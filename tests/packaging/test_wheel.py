@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Sequence
@@ -27,13 +28,17 @@ LEFT_OUT = (
     ".*_cache",
     ".hypothesis",
     "*.bpf.o",
+    "*.so",
 )
+LIBRARY = "tracekit/analyze/native/kernels.so"
 IMPORT_ALL = """
 import importlib, pkgutil, tracekit
 for module in pkgutil.walk_packages(tracekit.__path__, "tracekit."):
     importlib.import_module(module.name)
     print(module.name)
 """
+
+LOADED = "from tracekit.analyze import kernels; print(hasattr(kernels.take, '__wrapped__'))"
 
 
 def run(command: Sequence[str | Path], where: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -126,16 +131,43 @@ def test_the_wheel_holds_the_programs_and_their_sources(built: Built) -> None:
 
 def test_the_wheel_holds_nothing_else(built: Built) -> None:
     metadata = f"tracekit_bpf-{__version__}.dist-info/"
-    allowed = (".py", ".c", ".h", ".bpf.o", "LICENSE", "py.typed", ".html", ".css", ".js", "allowed.txt")
-    for name in built.in_wheel():
+    allowed = (".py", ".bpf.c", ".h", ".bpf.o", "LICENSE", "py.typed", ".html", ".css", ".js", "allowed.txt")
+    for name in built.in_wheel() - {LIBRARY}:
         assert name.startswith(metadata) or (name.startswith("tracekit/") and name.endswith(allowed)), name
+
+
+def test_the_wheel_has_the_library_and_is_for_one_platform(built: Built) -> None:
+    assert LIBRARY in built.in_wheel()
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    assert built.wheel.name.endswith(f"-py3-none-{platform}.whl")
+    with zipfile.ZipFile(built.wheel) as wheel:
+        raw = wheel.read(LIBRARY)
+        assert "Root-Is-Purelib: false" in wheel.read(f"tracekit_bpf-{__version__}.dist-info/WHEEL").decode()
+    assert str(ROOT).encode() not in raw
+    assert b"/sources" not in raw
+
+
+@pytest.mark.parametrize("compiler", ["cc", None])
+def test_what_only_reports_is_built_with_any_compiler_or_none(
+    compiler: str | None, environment: Installed, sources: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "bin"
+    path.mkdir()
+    for name in [compiler, "ld", "as"] if compiler else []:
+        (path / str(name)).symlink_to(str(shutil.which(str(name))))
+    command = [environment.bin / "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, sources]
+    run_well(command, tmp_path, PATH=str(path), TRACEKIT_WITHOUT_BPF="1")
+    wheel = next(tmp_path.glob("*.whl"))
+    assert (LIBRARY in zipfile.ZipFile(wheel).namelist()) == (compiler is not None)
+    assert wheel.name.endswith("-py3-none-any.whl") == (compiler is None)
 
 
 def test_the_sdist_holds_all_sources_and_no_objects(built: Built) -> None:
     files = built.in_sdist()
     assert {f"capture/bpf/{name}" for name in bpf(".c", ".h", "LICENSE")} <= files
     assert {"setup.py", "pyproject.toml", "LICENSE", "README.md", "Makefile", "tests/packaging/test_wheel.py"} <= files
-    assert not [name for name in files if name.endswith((".bpf.o", ".pyc"))]
+    assert {f"analyze/native/{path.name}" for path in (ROOT / "analyze" / "native").glob("*.[ch]")} <= files
+    assert not [name for name in files if name.endswith((".bpf.o", ".so", ".pyc"))]
 
 
 def test_the_licenses_are_declared(built: Built) -> None:
@@ -170,6 +202,7 @@ def test_the_command_runs_outside_the_checkout(installed: Installed) -> None:
     installed.run("tracekit", "report", "trace.parquet", "-o", "report.html")
     assert "</script>" in (installed.elsewhere / "report.html").read_text()
     assert installed.run("python", "-m", "tracekit", "--version") == f"tracekit, version {__version__}\n"
+    assert installed.run("python", "-c", LOADED) == "True\n"
     origin = installed.run("python", "-c", "import tracekit; print(tracekit.__file__)")
     assert Path(origin).is_relative_to(installed.bin.parent)
 
@@ -182,6 +215,7 @@ def test_an_editable_install_works_as_well(installed: Installed, sources: Path) 
     installed.run("python", "-m", "pip", "install", "--quiet", "--no-deps", "--editable", str(sources))
     assert set(installed.run("python", "-c", IMPORT_ALL).split()) == expected_modules()
     assert {path.name for path in (sources / "capture" / "bpf").glob("*.bpf.o")} == expected_objects()
+    assert installed.run("python", "-c", LOADED) == "True\n"
 
 
 def test_without_clang_the_build_names_the_package(environment: Installed, sources: Path, tmp_path: Path) -> None:

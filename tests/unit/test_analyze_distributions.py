@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from shapes import DISK_MS, DISK_US, plain_shapes, spread
 
-from tracekit.analyze.histogram import Histogram, Histograms, bin_of, low_edge
+from tracekit.analyze.binning import bin_of, low_edge
+from tracekit.analyze.histogram import Histogram, Histograms
 from tracekit.analyze.modes import find_modes, modes_of_buckets
 from tracekit.analyze.outliers import episodes, looked_at, outlier_threshold
 
@@ -80,7 +81,7 @@ def test_filled_together_they_are_what_each_is_alone():
     values, which = chance.lognormal(15, 3, 5000).astype(np.int64), chance.integers(0, 3, 5000)
     together = Histograms(4)
     for part in np.array_split(np.arange(5000), 3):
-        together.add(which[part], values[part], bin_of(values[part]))
+        together.add(which[part], values[part])
     for index in range(4):
         alone = Histogram.of(values[which == index])
         assert (together[index].counts == alone.counts).all()

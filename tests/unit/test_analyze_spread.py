@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from tracekit.analyze.binning import COARSE, bin_of
 from tracekit.analyze.columns import Codes
 from tracekit.analyze.combinations import FULL, Combiner
 from tracekit.analyze.contrast import Field
-from tracekit.analyze.histogram import bin_of
 from tracekit.analyze.outliers import looked_at
-from tracekit.analyze.spread import COARSE, TIME_SLOTS, Frame, Grouping, Sample, Spread
+from tracekit.analyze.spread import TIME_SLOTS, Frame, Grouping, Sample, Spread
 
 #: More combinations than one table holds.
 SIZES = {"comm": 40, "path": 30, "op": 7, "sync": 2}

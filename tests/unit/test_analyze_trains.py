@@ -6,7 +6,7 @@ import pytest
 from tracekit.analyze.columns import Codes
 from tracekit.analyze.patterns import Train, event_patterns
 from tracekit.analyze.rhythm import Times
-from tracekit.analyze.trains import COUNTED, TrainCollector, _LongCounts, conspicuous, thinned
+from tracekit.analyze.trains import CELLS, COUNTED, TrainCollector, _LongCounts, conspicuous, thinned
 
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
@@ -37,7 +37,7 @@ def collected(times, codes, limit, chunk=50_000):
     for first in range(0, len(times), chunk):
         part = slice(first, first + chunk)
         collector.add(times[part], {name: values[part] for name, values in codes.items()})
-        assert sum(len(one) for one in collector._chunks) <= limit
+        assert collector._kept <= limit
     return collector.patterns(NAMES)
 
 
@@ -111,7 +111,7 @@ def test_nothing_at_all():
 
 
 def test_long_counts_are_of_each_group_and_of_the_others_together():
-    counts, chance = _LongCounts(), np.random.default_rng(2)
+    counts, chance = _LongCounts(0, CELLS), np.random.default_rng(2)
     codes = chance.integers(-1, COUNTED + 20, 5000).astype(np.int32)
     cell = np.sort(chance.integers(100, 300, 5000))
     counts.add(codes, cell, np.arange(COUNTED + 20, dtype=np.int32))

@@ -16,13 +16,11 @@ from tracekit.analyze.columns import (
     NULL,
     Bools,
     Ints,
-    arrow_bools,
     arrow_ints,
     arrow_strings,
     encoded,
     ints,
     ints_of,
-    valid,
 )
 from tracekit.metadata import Disk, Metadata
 from tracekit.schema import EVENTS, FAMILIES
@@ -345,4 +343,4 @@ class _Flat:
         options = [text is not None and text.startswith("-") and names_secret(text) for text in texts]
         follows = np.append(False, np.array([*options, False])[raw[:-1]])[: len(raw)] & (raw != NULL)
         follows[ends[:-1][ends[:-1] < len(raw)]] = False
-        return _Flat(texts, raw, ends, arrow_bools(~valid(column)), follows)
+        return _Flat(texts, raw, ends, column.is_null(), follows)
