@@ -107,7 +107,7 @@ def _still_running(rows: pa.Table) -> pa.Table:
     def latest(chosen: Bools, column: str) -> Ints:
         """Of each process the last of the chosen rows in which a column is known; -1 if there is none."""
         found = np.full(len(first), NULL, dtype=np.int64)
-        where = np.flatnonzero(chosen & known(rows, column)[order])
+        where = np.flatnonzero(chosen & rows.column(column).is_valid().to_numpy(zero_copy_only=False)[order])
         found[life[where]] = order[where]
         return np.asarray(found[lives])
 
