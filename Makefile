@@ -16,7 +16,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 BUILT_FROM := pyproject.toml setup.py tracekit/__init__.py README.md $(wildcard capture/bpf/*.[ch]) \
-	analyze/kernels.py analyze/compiled.py $(wildcard analyze/native/*.[ch])
+	analyze/kernels.py analyze/compiled.py analyze/binning.py $(wildcard analyze/native/*.[ch])
 PYTEST_OPTIONS ?=
 BENCH_OPTIONS ?=
 STRESS_OPTIONS ?=

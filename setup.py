@@ -29,7 +29,7 @@ FLAGS = ("-target", "bpf", "-O2", "-g", f"-mcpu={CPU}", "-Wall", "-Werror", "-fd
 #: The kernels of the analyzer, and what a library is made for: others have other parameters.
 KERNELS = ROOT / "analyze" / "native"
 LIBRARY = Path("tracekit/analyze/native/kernels.so")
-MADE_FOR = (ROOT / "analyze" / "kernels.py", ROOT / "analyze" / "compiled.py")
+MADE_FOR = tuple(ROOT / "analyze" / name for name in ("kernels.py", "compiled.py", "binning.py"))
 KERNEL_FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-Wall", "-Wextra")
 #: What to install for a header that is missing, by how its name begins.
 PACKAGES = {

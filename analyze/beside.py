@@ -10,9 +10,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
 #: Not by `multiprocessing`, which has the new process import the program that started it: a script without
@@ -21,16 +20,14 @@ _PROGRAM = "from tracekit.analyze.beside import work; work()"
 
 
 @contextmanager
-def beside(
-    function: Callable[Params, Result], *args: Params.args, **more: Params.kwargs
-) -> Iterator[Callable[[], Result]]:
+def beside(function: Callable[..., Result], *args: object) -> Iterator[Callable[[], Result]]:
     """Have a function of a module called in another process, which ends with this context, done or not.
 
     Yields:
         What waits for the result, or raises what the function raised. Where there can be no such process, or somebody
         killed it, it calls the function here.
     """
-    process = _start((function, args, more))
+    process = _start(pickle.dumps((function, args)))
     answer: Future[tuple[Any, Exception | None] | None] = Future()
     reader = threading.Thread(target=_read, args=(process, _listener(args), answer), daemon=True)
     reader.start()
@@ -38,7 +35,7 @@ def beside(
     def result() -> Result:
         told = answer.result()
         if told is None:
-            return function(*args, **more)
+            return function(*args)
         found, error = told
         if error is not None:
             raise error
@@ -73,17 +70,17 @@ def _listener(args: tuple[object, ...]) -> Callable[[int], None]:
 
 def _read(process: "Popen[bytes] | None", listener: Callable[[int], None], answer: "Future[Any]") -> None:
     """Wait for the answer of a process, which is null where none comes; numbers before it are for the listener."""
-    told: object = 0
+    told: object = None
     try:
-        while isinstance(told, int) and process is not None and process.stdout is not None:
-            listener(told)
-            told = pickle.load(process.stdout)
-    except (EOFError, OSError, pickle.UnpicklingError):
+        if process is not None and process.stdout is not None:
+            while isinstance(told := pickle.load(process.stdout), int):
+                listener(told)
+    except Exception:  # it ended, or what it said is not understood here: the work is done here then
         told = None
-    answer.set_result(None if isinstance(told, int) else told)
+    answer.set_result(told)
 
 
-def _start(task: tuple[object, ...]) -> "Popen[bytes] | None":
+def _start(task: bytes) -> "Popen[bytes] | None":
     """A process that works on the task; null where there can be none."""
     path = {"PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)}
     try:
@@ -95,7 +92,7 @@ def _start(task: tuple[object, ...]) -> "Popen[bytes] | None":
         return None
     if process.stdin is not None:
         with suppress(BrokenPipeError):  # it has ended already, and so answers nothing
-            process.stdin.write(pickle.dumps(task))
+            process.stdin.write(task)
             process.stdin.flush()
     return process
 
@@ -109,15 +106,16 @@ def work() -> None:
     os.dup2(1, _ANSWER)
     os.dup2(2, 1)  # whatever else is printed
     try:
-        function, args, more = pickle.load(sys.stdin.buffer)
+        function, args = pickle.load(sys.stdin.buffer)
     except Exception:  # a class that only the other program has: it works on its own then
         return
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        told = pickle.dumps((function(*args, **more), None))
+        told = pickle.dumps((function(*args), None))
     except Exception as error:
         error.add_note(traceback.format_exc())
         told = pickle.dumps((None, error))
+    sys.stdout.flush()  # whoever has the answer ends this process
     _write(told)
 
 

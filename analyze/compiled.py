@@ -29,7 +29,7 @@ Definition = TypeVar("Definition", bound=Callable[..., int])
 
 def checksum() -> int:
     """What a library must be made for, as setup.py works it out too: one for other sources has other parameters."""
-    return zlib.crc32(b"".join((_HERE / name).read_bytes() for name in ("kernels.py", "compiled.py")))
+    return zlib.crc32(b"".join((_HERE / name).read_bytes() for name in ("kernels.py", "compiled.py", "binning.py")))
 
 
 class _Array(ctypes.Structure):

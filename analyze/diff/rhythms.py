@@ -71,7 +71,7 @@ def _changed(was: Pattern, now: Pattern) -> RhythmChange:
     who = ", ".join(printable(value) for value in _scope(now).values())
     told = f"{now.event} of {who}: every {format_ns(now.period_ns)} instead of every {format_ns(was.period_ns)}"
     sizes = {one.burst_size for one in (was, now)}
-    more = f"{was.burst_size} at a time before, {now.burst_size} after." if len(sizes) > 1 else ""
+    more = f"{was.burst_size} at a time before, {now.burst_size} after" if len(sizes) > 1 else ""
     return RhythmChange(told, more, now.chain)
 
 

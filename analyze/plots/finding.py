@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from tracekit.analyze.columns import UNKNOWN
 from tracekit.analyze.results import Finding, Report
 from tracekit.analyze.selection import Selection
 from tracekit.errors import UsageError
@@ -26,7 +27,8 @@ def of_finding(report: Report, number: int, selection: Selection) -> tuple[str, 
         return kind, {"metric": found.where.metric, "group": dict(found.where.fields)}, selection
     if found.kind in ("failed_opens", "failed_processes"):
         events = ["open"] if found.kind == "failed_opens" else ["exec", "exit"]
-        return "rates", {"events": events}, _narrowed(selection, {"comm": str(found.evidence["comm"])})
+        comm = str(found.evidence["comm"])
+        return "rates", {"events": events}, selection if comm == UNKNOWN else _narrowed(selection, {"comm": comm})
     return _of_rhythm(report, found, selection)
 
 

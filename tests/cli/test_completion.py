@@ -51,7 +51,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
     ("words", "expected"),
     [
         ([""], list(COMMANDS)),
-        (["re"], ["record", "recover", "report"]),
+        (["re"], ["record", "recover", "report", "redact"]),
         (["--ver"], ["--version"]),
         (["report", "--fo"], ["--format", "--force"]),
         (["report", "--format", ""], ["text", "json", "md"]),
@@ -146,7 +146,7 @@ def test_completing_commands_imports_none_of_them() -> None:
     environment = os.environ | {"_TRACEKIT_COMPLETE": "bash_complete", "COMP_WORDS": "tracekit re", "COMP_CWORD": "1"}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.split() == ["plain,record", "plain,recover", "plain,report"]
+    assert done.stdout.split() == ["plain,record", "plain,recover", "plain,report", "plain,redact"]
     assert not {"pyarrow", "numpy", "rich"} & set(done.stderr.split())
 
 

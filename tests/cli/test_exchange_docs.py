@@ -19,6 +19,8 @@ def test_the_commands_run(tmp_path: Path) -> None:
     (tmp_path / "sample_traces").symlink_to(ROOT / "sample_traces")
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    # Others take recordings of other tools.
+    blocks = [block for block in blocks if "sample_traces" in block or "strange.csv" in block]
     assert len(blocks) == 3
     for block in blocks:
         subprocess.run(["sh", "-e", "-c", block], cwd=tmp_path, env=environment, check=True, timeout=300)

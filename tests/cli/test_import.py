@@ -87,6 +87,18 @@ def test_a_stream_of_arrow_or_blktrace_from_a_pipe(tmp_path: Path) -> None:
     assert open_trace(tmp_path / "trace.parquet").table("block_issue")["comm"].to_pylist() == ["reader"]
 
 
+def test_what_comes_through_a_pipe_bit_by_bit(tmp_path: Path) -> None:
+    parts = "printf ts_; sleep 1; printf 'ns,event,path\\n5,open,/x\\n'"
+    command = f"({parts}) | {shlex.join(TRACEKIT)} import -"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert open_trace(tmp_path / "trace.parquet").counts == {"open": 1}
+
+
+def test_lines_of_blanks_are_of_no_kind(tmp_path: Path) -> None:
+    refused(tmp_path, 3, "of no kind that can be imported", "-", given=b"\n".join([b" " * 4000] * 60))
+
+
 def _parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink)

@@ -20,14 +20,7 @@ DEFAULT_SIZE = "24M"
 NOT_WRITTEN = 1
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  tracekit bundle
-  tracekit bundle nightly.parquet -o for-vendor.zip --allow '/opt/ourdb/**' --max-size 9M
-  tracekit bundle --yes --no-machine
-  tracekit report for-vendor.zip"""
-)
+@click.command()
 @click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
 @click.option(
     "-o",
@@ -75,6 +68,12 @@ def bundle(  # noqa: PLR0913 - an argument for each option
     `tracekit report`, `info` and `plot` take a bundle as they take a trace.
 
     TRACE is trace.parquet unless you name another.
+
+    \b
+    Examples:
+      tracekit bundle
+      tracekit bundle night.parquet --allow '/opt/ourdb/**' --max-size 9M
+      tracekit bundle --yes --no-machine
     """
     from tracekit.share.bundling import Terms, prepare, write_bundle
     from tracekit.share.names import read_allowed, read_key

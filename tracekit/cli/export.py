@@ -35,7 +35,7 @@ def export(trace: Path, output: Path, style: str | None, events: tuple[str, ...]
     Examples:
       tracekit export -o trace.pftrace
       tracekit export trace.parquet -o opens.csv --event open
-      tracekit export trace.parquet -o - --format jsonl | jq -r 'select(.ret == -2) | .path'
+      tracekit export -o - --format jsonl | jq 'select(.ret == -2) | .path'
     """
     # Imported when needed: `tracekit --help` does not wait for numpy.
     from tracekit.exchange.give import STDOUT, Export, give

@@ -57,12 +57,10 @@ def import_(  # noqa: PLR0913 - an argument for each option
 
     \b
     Examples:
-      perf record -k mono -a -e 'sched:sched_process_*,block:block_*' -- sleep 60
-      perf script --ns --header --show-lost-events --show-task-events \\
-          -F comm,pid,tid,cpu,time,event,trace | tracekit import - -o perf.parquet
-      opensnoop -T -U > opens.txt; tracekit import opens.txt
+      tracekit import perf.txt -o perf.parquet    # what perf script printed
+      tracekit import opens.txt    # of opensnoop -T -U
       tracekit import sda.blktrace.*
-      tracekit import --column ts_ns=when --column path=file --event open --time-unit us opens.csv
+      tracekit import --column ts_ns=when --event open --time-unit us opens.csv
     """
     # Imported when needed: `tracekit --help` does not wait for numpy.
     from tracekit.exchange.bring import Import, bring

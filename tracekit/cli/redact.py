@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 FOUND = 1
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  tracekit redact
-  tracekit redact nightly.parquet -o for-vendor.parquet --allow '/opt/ourdb/**' --allow ourdb
-  tracekit redact --key-file ~/redaction.key
-  tracekit redact --check trace-redacted.parquet"""
-)
+@click.command()
 @click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
 @click.option(
     "-o",
@@ -62,6 +55,13 @@ def redact(
     goes wherever it stands. Reports of both find the same.
 
     TRACE is trace.parquet unless you name another.
+
+    \b
+    Examples:
+      tracekit redact
+      tracekit redact night.parquet -o out.parquet --allow '/opt/ourdb/**'
+      tracekit redact --key-file ~/redaction.key
+      tracekit redact --check trace-redacted.parquet
     """
     from tracekit.trace import open_trace
 

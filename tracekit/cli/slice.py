@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_MARGIN = "1s"
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  tracekit slice --from 90s --to 2m
-  tracekit slice nightly.parquet --finding 2 --margin 500ms -o stall.parquet
-  tracekit slice --tree 4711 --comm postgres
-  tracekit slice --disk sda --events block"""
-)
+@click.command()
 @click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
 @click.option(
     "-o",
@@ -60,6 +53,13 @@ def slice(  # noqa: PLR0913 - the command's name; an argument for each option
     listed, and processes that led to the wanted ones are kept. The same option again widens, different options narrow.
 
     TRACE is trace.parquet unless you name another. Times count from the start of the recording.
+
+    \b
+    Examples:
+      tracekit slice --from 90s --to 2m
+      tracekit slice nightly.parquet --finding 2 --margin 500ms -o stall.parquet
+      tracekit slice --tree 4711 --comm postgres
+      tracekit slice --disk sda --events block
     """
     from tracekit.share.slicing import Slice, slice_trace
     from tracekit.trace import open_trace

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
@@ -23,7 +23,9 @@ from tracekit.schema import SCHEMA
 FORMATS = ("perf", "tools", "blkparse", "blktrace", "parquet", "arrow", "csv", "jsonl")
 STDIN = Path("-")
 _HEAD_BYTES = 1 << 18
+_LINE_BYTES = 4096
 _HEAD_LINES = 2000
+_BLANKS = re.compile(rb" {2,}")
 _BLKTRACE_NAME = re.compile(r"(.+)\.blktrace\.\d+")
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -142,6 +144,32 @@ def _name(source: Path) -> str:
     return "the standard input" if source == STDIN else str(source)
 
 
+class _Piped(io.RawIOBase):
+    """What comes through a pipe, bit by bit, in pieces as large as they are asked for."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, but at the end."""
+        room, filled = memoryview(buffer).cast("B"), 0
+        while filled < len(room):
+            more = self._raw.readinto(room[filled:])
+            if not more:
+                break
+            filled += more
+        return filled
+
+    def close(self) -> None:
+        """Close the pipe, too."""
+        self._raw.close()
+        super().close()
+
+
 @contextlib.contextmanager
 def _opened(source: Path) -> Iterator[BinaryIO]:
     """A file, with room to look at its beginning; not empty.
@@ -163,7 +191,7 @@ def _opened(source: Path) -> Iterator[BinaryIO]:
         raise UsageError(f"{source} is not yours to read: use sudo, or have its owner give it to you") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{_name(source)} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    with io.BufferedReader(raw, _HEAD_BYTES) as stream:
+    with io.BufferedReader(raw if raw.seekable() else _Piped(raw), _HEAD_BYTES) as stream:
         try:
             if not stream.peek(1):
                 raise TraceError(f"{_name(source)} is empty")
@@ -219,6 +247,8 @@ def _text_format(head: bytes, columns: set[str]) -> str | None:
         return "jsonl"
     if any(tools.heading_of(line) for line in lines):
         return "tools"
+    # Many blanks in a line would take a regular expression very long.
+    lines = [_BLANKS.sub(b" ", line[:_LINE_BYTES]) for line in lines]
     for kind, pattern in (("perf", perf.LINE), ("blkparse", blktrace.LINE)):
         whole = re.compile(pattern.encode())
         if any(whole.fullmatch(line) for line in lines):
