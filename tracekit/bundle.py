@@ -22,6 +22,7 @@ _MOST_ENTRIES, _MOST_DIRECTORY, _MOST_CHECKSUMS = 100, 1 << 16, 1 << 16
 #: A trace is compressed already. So much may be gained by zipping one again, and no more.
 _MOST_GAIN, _FREE = 10, 1 << 20
 _PIECE = 1 << 20
+#: What Python's reader raises of bytes that are no zip file as it should be; the fourth of a version it does not know.
 _DAMAGES = (
     zipfile.BadZipFile,
     zlib.error,

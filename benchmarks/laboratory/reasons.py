@@ -24,7 +24,7 @@ _START: Tries = (
     ("/usr/share/locale/locale.alias", 3),
     ("/usr/lib/locale/C.UTF-8/LC_CTYPE", _ENOENT),
 )
-_OPTIONAL: Tries = (("/root/.servicerc", _ENOENT), ("/etc/service/service.local", _ENOENT))
+_OPTIONAL: Tries = (("/home/service/.servicerc", _ENOENT), ("/etc/service/service.local", _ENOENT))
 _MODULES: Tries = tuple((f"/usr/share/service/module-{number}", 4) for number in range(5))
 _MISSING: Tries = ((_WANTED, _ENOENT),)
 
@@ -135,7 +135,7 @@ def without_reason(chance: Chance) -> dict[str, Callable[[], Recording]]:
         "optional ones, at times well": optional_in_good_runs,
         "in half of the runs": in_half_of_the_runs,
         "found in the last folder": lambda: machine().service(
-            [("/root/service.conf", _ENOENT), ("/etc/service.conf", _ENOENT), ("/usr/share/service.conf", 3)]
+            [("/opt/service.conf", _ENOENT), ("/etc/service.conf", _ENOENT), ("/usr/share/service.conf", 3)]
         ),
         "a process that nobody heeds": lambda: _script(machine(), 0.4),
     }

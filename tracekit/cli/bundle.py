@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tracekit.cli.live import Progress
+from tracekit.cli.options import pseudonym_options, trace_argument
 from tracekit.cli.redact import suspicion
 from tracekit.errors import UsageError
 from tracekit.files import check_output
@@ -21,7 +23,7 @@ NOT_WRITTEN = 1
 
 
 @click.command()
-@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
+@trace_argument
 @click.option(
     "-o",
     "--output",
@@ -39,18 +41,7 @@ NOT_WRITTEN = 1
 )
 @click.option("--no-redact", is_flag=True, help="Leave names as they are.")
 @click.option("--no-machine", is_flag=True, help="Do not tell the kernel, processors and disks.")
-@click.option(
-    "--allow",
-    metavar="PATTERN|@FILE",
-    multiple=True,
-    help="This name, path (from /, with * and **) or ending (.log) stays, or those in the lines of this file.",
-)
-@click.option(
-    "--key-file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Take the secret of the pseudonyms from this file, and make it if it is not there.",
-)
+@pseudonym_options
 def bundle(  # noqa: PLR0913 - an argument for each option
     trace: Path,
     output: Path | None,
@@ -87,7 +78,9 @@ def bundle(  # noqa: PLR0913 - an argument for each option
     key = None if no_redact else read_key(key_file)
     terms = Terms(parse_size(max_size), key, read_allowed(allow), not no_machine)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.absolute().parent) as folder:
-        made = prepare(opened, terms, Path(folder))
+        with Progress(f"bundling {printable(trace.name, 40)}") as progress:
+            opened.on_read = progress.add
+            made = prepare(opened, terms, Path(folder))
         _show(made, path)
         if not (yes or _agreed()):
             click.echo("tracekit: nothing was written", err=True)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from tracekit.cli.live import Progress
+from tracekit.cli.options import trace_argument
 from tracekit.text import printable
 from tracekit.units import format_bytes, format_count
 
@@ -11,7 +13,7 @@ FORMATS = ("csv", "jsonl", "arrow", "perfetto")
 
 
 @click.command()
-@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
+@trace_argument
 @click.option(
     "-o",
     "--output",
@@ -40,7 +42,8 @@ def export(trace: Path, output: Path, style: str | None, events: tuple[str, ...]
     # Imported when needed: `tracekit --help` does not wait for numpy.
     from tracekit.exchange.give import STDOUT, Export, give
 
-    count = give(Export(trace, output, style, events, force))
+    with Progress(f"exporting {printable(trace.name, 40)}") as progress:
+        count = give(Export(trace, output, style, events, force), progress.add)
     if output != STDOUT:
         size = format_bytes(output.stat().st_size)
         what = "packets" if (style or output.suffix) in ("perfetto", ".pftrace", ".perfetto-trace") else "rows"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tracekit.cli.live import what_was_written
+from tracekit.cli.live import Progress, what_was_written
 from tracekit.text import printable
 from tracekit.units import format_count, format_ns
 
@@ -66,7 +66,9 @@ def import_(  # noqa: PLR0913 - an argument for each option
     from tracekit.exchange.bring import Import, bring
     from tracekit.exchange.columns import Naming
 
-    done = bring(Import(sources, output, kind, force, Naming(_pairs(columns), event, unit)))
+    naming = Naming(_pairs(columns), event, unit)
+    with Progress(f"importing {printable(sources[0].name, 40)}"):
+        done = bring(Import(sources, output, kind, force, naming))
     tally = done.tally
     if tally.nonsense:
         many = tally.nonsense > 1

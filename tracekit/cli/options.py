@@ -99,6 +99,30 @@ def selection_options(command: F) -> F:
     return command
 
 
+_PSEUDONYMS = (
+    click.option(
+        "--allow",
+        metavar="PATTERN|@FILE",
+        multiple=True,
+        help="This name, path (from /, with * and **) or ending (.log) stays, or those in the lines of this file.",
+    ),
+    click.option(
+        "--key-file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Take the secret of the pseudonyms from this file, and make it if it is not there. By default it is "
+        "random and thrown away.",
+    ),
+)
+
+
+def pseudonym_options(command: F) -> F:
+    """`--allow` and `--key-file`."""
+    for option in reversed(_PSEUDONYMS):
+        command = option(command)
+    return command
+
+
 def selection_of(start: str | None, end: str | None, comm: str | None, disk: str | None) -> "Selection":
     """What these options select.
 

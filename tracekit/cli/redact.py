@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.live import what_was_written
+from tracekit.cli.live import Progress, what_was_written
+from tracekit.cli.options import pseudonym_options, trace_argument
 from tracekit.errors import UsageError
 from tracekit.files import check_output
 from tracekit.text import printable
@@ -19,7 +20,7 @@ FOUND = 1
 
 
 @click.command()
-@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
+@trace_argument
 @click.option(
     "-o",
     "--output",
@@ -27,19 +28,7 @@ FOUND = 1
     help="The trace to write. Default: TRACE-redacted.parquet in this folder.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the output.")
-@click.option(
-    "--allow",
-    metavar="PATTERN|@FILE",
-    multiple=True,
-    help="This name, path (from /, with * and **) or ending (.log) stays, or those in the lines of this file.",
-)
-@click.option(
-    "--key-file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Take the secret of the pseudonyms from this file, and make it if it is not there. By default it is random "
-    "and thrown away.",
-)
+@pseudonym_options
 @click.option(
     "--check",
     is_flag=True,
@@ -75,7 +64,9 @@ def redact(
     path = Path(f"{trace.stem}-redacted.parquet") if output is None else output
     check_output(path, force)
     opened, allowed = open_trace(trace), read_allowed(allow)
-    _, replaced = run(opened, path, read_key(key_file), allowed, force=force)
+    with Progress(f"redacting {printable(trace.name, 40)}") as progress:
+        opened.on_read = progress.add
+        _, replaced = run(opened, path, read_key(key_file), allowed, force=force)
     _print_replaced(replaced)
     click.echo(f"tracekit: {what_was_written(path)}", err=True)
     return 0
@@ -91,7 +82,9 @@ def _print_replaced(replaced: "Replaced") -> None:
 def _print_suspects(trace: "Trace") -> int:
     from tracekit.share.redacting import suspects
 
-    found = suspects(trace)
+    with Progress(f"looking at {printable(trace.path.name, 40)}") as progress:
+        trace.on_read = progress.add
+        found = suspects(trace)
     for one in found:
         click.echo(suspicion(one))
     if not found:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.live import what_was_written
-from tracekit.cli.options import families_option, selection_of
+from tracekit.cli.live import Progress, what_was_written
+from tracekit.cli.options import families_option, selection_of, trace_argument
 from tracekit.errors import UsageError
 from tracekit.files import check_output
+from tracekit.text import printable
 from tracekit.units import format_count, format_ns, parse_duration
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ DEFAULT_MARGIN = "1s"
 
 
 @click.command()
-@click.argument("trace", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
+@trace_argument
 @click.option(
     "-o",
     "--output",
@@ -67,8 +68,10 @@ def slice(  # noqa: PLR0913 - the command's name; an argument for each option
     path = Path(f"{trace.stem}-slice.parquet") if output is None else output
     check_output(path, force)
     opened = open_trace(trace)
-    from_ns, to_ns = _times(opened, start, end, finding, margin)
-    footer = slice_trace(opened, Slice(from_ns, to_ns, families, trees, comms, disks), path, force)
+    with Progress(f"cutting {printable(trace.name, 40)}") as progress:
+        opened.on_read = progress.add
+        from_ns, to_ns = _times(opened, start, end, finding, margin)
+        footer = slice_trace(opened, Slice(from_ns, to_ns, families, trees, comms, disks), path, force)
     events = ", ".join(f"{name} {format_count(counts.written)}" for name, counts in footer.counters.items())
     click.echo(f"tracekit: kept {format_ns(footer.duration_ns)} with these events: {events or '?'}.", err=True)
     click.echo(f"tracekit: {what_was_written(path)}", err=True)

@@ -1,7 +1,7 @@
 """Exporting: a trace in the format of another tool."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -91,8 +91,11 @@ def _readable(column: pa.Array) -> pa.Array:
     return column
 
 
-def give(request: Export) -> int:
+def give(request: Export, on_read: Callable[[int], None] = lambda rows: None) -> int:
     """Export a trace.
+
+    Args:
+        on_read: see `Trace`.
 
     Returns:
         How many rows, or packets of Perfetto's, were written.
@@ -111,6 +114,7 @@ def give(request: Export) -> int:
             "--event is for formats with rows: Perfetto's has processes and I/O, made of several events each"
         )
     trace = ReadableTrace(request.trace)
+    trace.on_read = on_read
     if request.output == STDOUT:
         return _write(format, trace, sys.stdout.buffer, request.events, stream=True)
     check_output(request.output, request.force)
