@@ -1,10 +1,10 @@
 """What all tests share: the marks `kernel` and `browser`, for tests that record from the kernel or look at a page."""
 
 import functools
-import os
 import sys
 
 import pytest
+from needs import cannot_run
 
 
 @functools.cache
@@ -36,8 +36,5 @@ _NEEDS = {"kernel": why_no_recording, "browser": why_no_browser}
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark, why in _NEEDS.items():
         reason = why() if item.get_closest_marker(mark) else None
-        if reason is None:
-            continue
-        if os.environ.get("TRACEKIT_REQUIRE_KERNEL") == "1":
-            pytest.fail(f"this test must run here, but: {reason}", pytrace=False)
-        pytest.skip(reason)
+        if reason is not None:
+            cannot_run(reason)

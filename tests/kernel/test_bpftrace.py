@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from needs import cannot_run
 from recording import TRACEKIT, WORKLOAD
 
 from tracekit import Recording, open_trace
@@ -19,12 +20,13 @@ PROGRAMS = [
 ]
 OPENS, EXECS, READS = 101, 43, 47
 
-pytestmark = [
-    pytest.mark.kernel,
-    pytest.mark.skipif(
-        shutil.which("bpftrace") is None or not PROGRAMS, reason="there is no bpftrace with its programs"
-    ),
-]
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(autouse=True)
+def _bpftrace() -> None:
+    if shutil.which("bpftrace") is None or not PROGRAMS:
+        cannot_run("there is no bpftrace with its programs")
 
 
 @contextmanager
