@@ -10,19 +10,22 @@
 #   make bench-truth     how often the analyzer is right, on traces with known truth: about ten minutes
 #   make bench-truth-real the same on real workloads, recorded as root: three to six minutes
 #   make stress          kill a hundred recorders under load, and see what comes back: about ten minutes
+#   make fuzz            damage what comes from others, and see what its readers say: five minutes, or as many as in
+#                        FUZZ_OPTIONS="--minutes 60 --only trace"; tests/fuzz/run.py tells all
 #   make setup           only install
 #   make clean           remove what was built and installed here
 
 SHELL := /bin/sh
 BIN := .venv/bin
 BUILT_FROM := pyproject.toml setup.py tracekit/__init__.py README.md $(wildcard capture/bpf/*.[ch]) \
-	analyze/kernels.py analyze/compiled.py analyze/binning.py $(wildcard analyze/native/*.[ch])
+	$(wildcard analyze/kernels/*.py analyze/kernels/*.[ch])
 PYTEST_OPTIONS ?=
 BENCH_OPTIONS ?=
 STRESS_OPTIONS ?=
+FUZZ_OPTIONS ?=
 
 .NOTPARALLEL:
-.PHONY: demo test lint docs bench-capture bench-hour bench-analyze bench-truth bench-truth-real stress setup setup-test system system-test system-bench clean
+.PHONY: demo test lint docs bench-capture bench-hour bench-analyze bench-truth bench-truth-real stress fuzz setup setup-test system system-test system-bench clean
 
 # Who may not install packages may still read a report.
 demo:
@@ -41,6 +44,7 @@ lint: setup-test
 	$(BIN)/mypy benchmarks/capture.py benchmarks/hour.py benchmarks/truth.py benchmarks/real.py benchmarks/laboratory/real/sleeper.py
 	$(BIN)/mypy benchmarks/analyze.py benchmarks/analyze_peers.py benchmarks/exchange.py
 	$(BIN)/mypy tests/stress/kill_recorder.py
+	MYPYPATH=benchmarks:tests/support:tests/fuzz $(BIN)/mypy tests/fuzz/run.py
 	$(BIN)/lint-imports --no-logo
 
 docs: .venv/.installed-docs
@@ -65,6 +69,9 @@ bench-truth-real: system .venv/.installed-bench system-bench
 
 stress: setup
 	@$(if $(filter-out 0,$(shell id -u)),sudo) $(BIN)/python tests/stress/kill_recorder.py $(STRESS_OPTIONS)
+
+fuzz: .venv/.installed-fuzz
+	@$(BIN)/python tests/fuzz/run.py $(FUZZ_OPTIONS)
 
 setup: system .venv/.installed
 
@@ -106,11 +113,16 @@ system-bench:
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ .venv/.installed
 
+.venv/.installed-fuzz: $(BUILT_FROM) | .venv/bin/pip
+	@echo "Installing tracekit and what fuzzes it into .venv"
+	@TRACEKIT_WITHOUT_BPF=1 $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
 .venv/bin/pip:
 	@python=$$(scripts/find-python) && { "$$python" -c 'import ensurepip' 2>/dev/null || \
 	{ echo "make: a virtual environment needs the package python3-venv: install it, or run this as root" >&2; exit 1; }; } && \
 	"$$python" -m venv .venv
 
 clean:
-	rm -rf .venv build dist site .demo *.egg-info .*_cache .hypothesis
-	rm -f capture/bpf/*.bpf.o analyze/native/*.so
+	rm -rf .venv build dist site .demo .fuzz *.egg-info .*_cache .hypothesis
+	rm -f capture/bpf/*.bpf.o analyze/kernels/built/*.so

@@ -26,10 +26,9 @@ PACKAGE = Path("tracekit/capture/bpf")
 CPU = "v2"
 # -g makes clang emit BTF, without which the objects cannot be relocated; the DWARF that comes along is stripped.
 FLAGS = ("-target", "bpf", "-O2", "-g", f"-mcpu={CPU}", "-Wall", "-Werror", "-fdebug-compilation-dir=.")
-#: The kernels of the analyzer, and what a library is made for: others have other parameters.
-KERNELS = ROOT / "analyze" / "native"
-LIBRARY = Path("tracekit/analyze/native/kernels.so")
-MADE_FOR = tuple(ROOT / "analyze" / name for name in ("kernels.py", "compiled.py", "binning.py"))
+#: The kernels of the analyzer, in C beside their definitions in Python.
+KERNELS = ROOT / "analyze" / "kernels"
+LIBRARY = Path("tracekit/analyze/kernels/built/kernels.so")
 KERNEL_FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-Wall", "-Wextra")
 #: What to install for a header that is missing, by how its name begins.
 PACKAGES = {
@@ -41,7 +40,7 @@ PACKAGES = {
 
 
 class build_kernels(Command):  # noqa: N801
-    """Compiles analyze/native/*.c to one shared library; without it the analyzer does the same, slower.
+    """Compiles analyze/kernels/*.c to one shared library; without it the analyzer does the same, slower.
 
     See `build_bpf` for why and how.
     """
@@ -54,9 +53,10 @@ class build_kernels(Command):  # noqa: N801
         self.set_undefined_options("build_py", ("build_lib", "build_lib"))
 
     def run(self) -> None:
-        target = KERNELS / LIBRARY.name if self.editable_mode else Path(self.build_lib or "") / LIBRARY
+        target = KERNELS / "built" / LIBRARY.name if self.editable_mode else Path(self.build_lib or "") / LIBRARY
         if not compile_kernels(compiler(), target):
             target.unlink(missing_ok=True)
+            self.distribution.has_library = False
             self.announce("building without the library of kernels: reports of large recordings take longer", level=3)
 
     def get_source_files(self) -> list[str]:
@@ -66,18 +66,34 @@ class build_kernels(Command):  # noqa: N801
         return [str(Path(self.build_lib or "") / LIBRARY)]
 
     def get_output_mapping(self) -> dict[str, str]:
-        return {self.get_outputs()[0]: str((KERNELS / LIBRARY.name).relative_to(ROOT))}
+        return {self.get_outputs()[0]: str((KERNELS / "built" / LIBRARY.name).relative_to(ROOT))}
 
 
 class PackageWithLibrary(Distribution):
-    """Where there is a compiler, the package has something in it that is compiled."""
+    """Where there is a compiler that works, the package has something in it that is compiled."""
+
+    has_library = True
 
     def has_ext_modules(self) -> bool:
-        return compiler() is not None
+        return self.has_library and compiler() is not None
+
+
+class fresh_build(build):  # noqa: N801
+    """Nothing of an earlier build gets into a wheel: no objects that are not wanted now, no modules that are gone."""
+
+    def run(self) -> None:
+        if Path(self.build_lib).absolute().is_relative_to(Path(self.build_base).absolute()):
+            shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
 
 
 class tagged_wheel(bdist_wheel):  # noqa: N801
     """A wheel with the library is for any Python 3, but for one platform."""
+
+    def run(self) -> None:
+        self.run_command("build")  # only then is it known whether the library could be compiled
+        self.root_is_pure = not self.distribution.has_ext_modules()
+        super().run()
 
     def get_tag(self) -> tuple[str, str, str]:
         python, abi, platform_tag = super().get_tag()
@@ -133,7 +149,7 @@ def compile_kernels(compiler: str | None, target: Path) -> bool:
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.absolute().with_suffix(".so.tmp")
-    made_for = zlib.crc32(b"".join(path.read_bytes() for path in MADE_FOR))
+    made_for = zlib.crc32(b"".join(path.read_bytes() for path in sorted(KERNELS.glob("*.py"))))
     sources = [path.name for path in sorted(KERNELS.glob("*.c"))]
     command = [compiler, *KERNEL_FLAGS, f"-DMADE_FOR={made_for}u", *sources, "-o", str(temporary)]
     try:
@@ -199,6 +215,11 @@ def run(command: list[str]) -> None:
 
 build.sub_commands = [("build_bpf", None), ("build_kernels", None), *build.sub_commands]
 setup(
-    cmdclass={"build_bpf": build_bpf, "build_kernels": build_kernels, "bdist_wheel": tagged_wheel},
+    cmdclass={
+        "build": fresh_build,
+        "build_bpf": build_bpf,
+        "build_kernels": build_kernels,
+        "bdist_wheel": tagged_wheel,
+    },
     distclass=PackageWithLibrary,
 )

@@ -83,14 +83,15 @@ class _Analysis:
         opened = self.opens.uses.lists["by_comm"]
         anything = self.selection != ALL or bool(blocks.doubts.total or opened or lives.seen.any())
         told = quality(self.trace.metadata, lost, blocks.doubts, blocks.unpaired, lives.untrusted, anything)
+        workload = self._workload(missing)
         return Report(
             trace=self._facts(lost, end_ns - start_ns),
             quality=replace(told, notes=(*self.selection.notes(), *self._of_nothing(), *told.notes)),
             latency=latency,
             patterns=patterns,
-            workload=self._workload(missing),
+            workload=workload,
             findings=findings(
-                self.trace, self.selection, latency, patterns, lives, self.opens.failing, blocks.doubts.failed
+                self.trace, self.selection, latency, patterns, lives, workload, self.opens.failing, blocks.doubts.failed
             ),
         )
 
@@ -140,14 +141,9 @@ class _Analysis:
         for family in (self.processes, self.blocks, self.opens):
             found += without_echoes(found, family.patterns)
         found = tuple(replace(p, lost=_lost(lost, FAMILY_OF[p.event], p.start_ns, p.end_ns)) for p in found)
-        return tuple(sorted(found, key=_telling))
+        return tuple(sorted(found, key=lambda one: one.place))
 
 
 def _lost(lost: tuple[LostWindow, ...], family: str, start_ns: int, end_ns: int) -> int:
     """Events of a family that were lost between two times."""
     return sum(one.lost for one in lost if one.family == family and one.start_ns < end_ns and one.end_ns > start_ns)
-
-
-def _telling(one: Pattern) -> tuple[bool, bool, int, int, list[tuple[str, str]]]:
-    """The order in which patterns are told."""
-    return one.kind == "steady", one.event != "exec", -one.events, one.start_ns, sorted(one.scope.items())

@@ -27,8 +27,14 @@ _CANDIDATES, _LEAST_CONSPICUOUS = 6, 4.0
 _PARTS, _SAME = (1, 2, 3), 0.01
 #: Where between two beats to look for what is there anyway.
 _BETWEEN = (0.25, 0.375, 0.5, 0.625, 0.75)
+#: Of a beat that is up to so many times as fast, each n-th is none of its own. The others, of which so many are looked
+#: at, are there in such a share of the rounds, above what is between them by that part of what is missing to all
+#: rounds, and by so many standard deviations.
+_FASTEST, _LOOKED_AT, _OFTEN, _ABOVE, _DEVIATIONS = 32, 8, 0.5, 0.5, 3.0
 #: A chain is believed if chance makes one as good once in so many trains, by the bound of Chernoff.
 _ONCE_IN = 100_000
+#: ... which cannot be told of times at which nearly always something is there.
+_CROWDED = 0.9
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,10 @@ def _chains(points: Ints, period: float, tolerance: float) -> Iterator[Chain]:
     # Trials: every point may begin a chain, of several periods and tolerances.
     trials = np.log(len(points) * _CANDIDATES * len(TOLERANCES) * _ONCE_IN)
     chance = _there_anyway(points, rows, period, tolerance)
-    if _unlikely(int(hits[start]), int(beats[start]), chance) > trials:
+    if _unlikely(int(hits[start]), int(beats[start]), chance) <= trials:
+        return
+    most = min(int(np.median(np.diff(rows))) + 1, _FASTEST)
+    if not any(_is_faster(points, rows, period, tolerance, times) for times in range(2, most + 1)):
         yield Chain(rows, float(hits[start] - chance * beats[start]))
 
 
@@ -123,10 +132,25 @@ def _there_anyway(points: Ints, rows: Ints, period: float, tolerance: float) -> 
     return float(max(1 - np.exp(-2 * rate * tolerance * period), np.mean(between)))
 
 
+def _is_faster(points: Ints, rows: Ints, period: float, tolerance: float, times: int) -> bool:
+    """Whether points keep a beat so many times as fast, of which these are each so many-th."""
+    parts = range(1, times)[:: 1 + times // _LOOKED_AT]
+
+    def often(offset: float) -> Iterator[float]:
+        for part in parts:
+            wanted = points[rows[:-1]] + round((part + offset) / times * period)
+            yield float(_near(points, wanted, tolerance * period)[1].mean())
+
+    if any(share < _OFTEN for share in often(0)):
+        return False
+    between = float(np.mean([*often(0.5)]))
+    return min(often(0)) - between >= max(_ABOVE * (1 - between), _DEVIATIONS * 0.5 / math.sqrt(len(rows)))
+
+
 def _unlikely(hits: int, beats: int, chance: float) -> float:
-    """The logarithm of how seldom at least so many of the beats are hit (Chernoff 1952); 0 where many are."""
+    """The logarithm of how seldom at least so many of the beats are hit (Chernoff 1952); 0 where nearly all are."""
     share = hits / beats
-    if share <= chance or chance <= 0:
+    if share <= chance or not 0 < chance <= _CROWDED:
         return 0.0
     missed = (1 - share) * math.log((1 - share) / (1 - chance)) if share < 1 else 0.0
     return beats * (share * math.log(share / chance) + missed)

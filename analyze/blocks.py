@@ -1,13 +1,13 @@
 """Block I/O of a trace: one element per request, with what is known of it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 
-from tracekit.analyze import contrast, kernels
+from tracekit.analyze import contrast
 from tracekit.analyze.census import LOOKED_AT, MOST, Census
 from tracekit.analyze.columns import (
     NULL,
@@ -23,7 +23,8 @@ from tracekit.analyze.columns import (
     taken,
     translated,
 )
-from tracekit.analyze.kernels import Events, Found, Requests
+from tracekit.analyze.kernels import pairing as kernels
+from tracekit.analyze.kernels.pairing import Events, Found, Requests
 from tracekit.analyze.pairing import BLOCK_EVENTS, ISSUE, START, BlockEvents, Pairs, carried, pair
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
@@ -34,6 +35,9 @@ COLUMNS = ("ts_ns", "event", "dev", "request", "sector", "bytes", "op", "disk", 
 #: cmd_flags of a request that somebody waits for: REQ_SYNC, REQ_META, REQ_PREFLUSH or REQ_FUA would do it, too,
 #: but their bits moved between kernels; REQ_SYNC has been bit 11 since Linux 4.10 (ef295ecf090d).
 _REQ_SYNC = 1 << 11
+#: A request that is under way for longer than this, and for so many times the longest that its disk took for one that
+#: it completed, is one whose completion was missed: some kernels run no BPF program at some interrupts.
+_MISSED_NS, _MISSED_TIMES = 1_000_000_000, 10
 #: Of processes that did I/O so many are remembered at once, by disk and op, for where they left off.
 _STREAMS = 1 << 16
 
@@ -46,7 +50,8 @@ class BlockIO:
     """Requests in order of their first event. Times are -1 where unknown; see `Pairs` for start, issue and end.
 
     Attributes:
-        depth: requests at the device when this one was issued, itself included; -1 where never issued.
+        depth: requests at the device when this one was issued, itself included; -1 where never issued. One whose
+            completion was missed counts for itself alone.
         sequential: begins where the last one of its stream (disk, op and submitting process) ended.
         behind_flush: a flush of the same disk was under way when it was issued.
         spanning: between its first time and its last, events were lost.
@@ -84,6 +89,11 @@ class BlockIO:
     def issued(self) -> Bools:
         """Requests that reached the device."""
         return np.asarray(self.issue_ns != NULL)
+
+    @property
+    def requeued(self) -> Bools:
+        """Requests that were issued again, since the driver gave them back."""
+        return np.asarray(self.issue_ns != self.first_issue_ns)
 
     def attributes(self) -> dict[str, Codes]:
         """What may set some requests apart from the rest."""
@@ -179,7 +189,7 @@ class BlockStream:
         self._left: _Piece | None = None
         # Where the source had no starts, what is issued was submitted then.
         self._submitted = START if census.tally("block", "event").of("block_start") else ISSUE
-        self._streams, self._devs = _Streams(), Numbers()
+        self._streams, self._devs, self._longest_ns = _Streams(), Numbers(), np.zeros(0, dtype=np.int64)
         self._flush = self.names["op"].all.index("flush") if "flush" in self.names["op"].all else NULL
         self._until_ns = np.iinfo(np.int64).min
 
@@ -207,11 +217,12 @@ class BlockStream:
         codes = {name: Codes(taken(column, chosen), self.names[name].all) for name, column in columns.items()}
         return Submissions(taken(piece.events.ts_ns[old:], chosen), **codes)
 
-    def finish(self) -> BlockIO | None:
-        """The requests that were never settled, when nothing follows; null if there were no events."""
+    def finish(self, end_ns: int) -> BlockIO | None:
+        """The requests that were never settled, when nothing follows up to a time; null if there were no events."""
         if self._left is None:
             return None
         pairs = pair(self._left.events)
+        pairs = replace(pairs, in_flight=pairs.in_flight & ~self._overdue(self._left.events, pairs, end_ns))
         return self._requests(self._left, pairs, ~pairs.settled)
 
     def _in_order(self, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -282,6 +293,9 @@ class BlockStream:
     def _observe(self, piece: _Piece, pairs: Pairs, old: int) -> None:
         """Of each new issue the depth, whether it is sequential, and whether a flush is under way."""
         events = piece.events
+        self._learn(events, pairs)
+        # When a request left whose completion was missed is not known: it counts for nobody but itself.
+        missed = pairs.missed | self._overdue(events, pairs, self._until_ns)
         kernels.under_way(
             events.dev,
             len(self._devs),
@@ -289,12 +303,27 @@ class BlockStream:
             self._flush,
             pairs.first_issue,
             pairs.issue,
-            pairs.over,
+            np.where(missed, pairs.issue, pairs.over),
             old,
             piece.depth,
             piece.behind_flush,
         )
         self._streams.follow(piece, pairs, old)
+
+    def _learn(self, events: BlockEvents, pairs: Pairs) -> None:
+        """How long the longest request took of each disk."""
+        done = np.flatnonzero(pairs.complete != NULL)
+        first, longest_ns = _first(pairs)[done], np.zeros(len(self._devs), dtype=np.int64)
+        longest_ns[: len(self._longest_ns)] = self._longest_ns
+        np.maximum.at(longest_ns, events.dev[first], events.ts_ns[pairs.complete[done]] - events.ts_ns[first])
+        self._longest_ns = longest_ns
+
+    def _overdue(self, events: BlockEvents, pairs: Pairs, now_ns: int) -> Bools:
+        """Which requests are under way for so long that their completion must have been missed."""
+        overdue, first = pairs.in_flight.copy(), _first(pairs)[pairs.in_flight]
+        most_ns = np.maximum(_MISSED_NS, _MISSED_TIMES * self._longest_ns)[events.dev[first]]
+        overdue[overdue] = now_ns - events.ts_ns[first] > most_ns
+        return overdue
 
     def _requests(self, piece: _Piece, pairs: Pairs, chosen: Bools) -> BlockIO:
         columns, size = {one.name: getattr(piece, one.name) for one in fields(piece)[1:]}, int(chosen.sum())
@@ -310,6 +339,11 @@ class BlockStream:
             **found._asdict() | codes,
             spanning=self._windows.spanned_by(first_ns, found.end_ns) & (found.end_ns != NULL),
         )
+
+
+def _first(pairs: Pairs) -> Ints:
+    """The first row of each request."""
+    return np.where(pairs.start == NULL, pairs.first_issue, pairs.start)
 
 
 @dataclass
@@ -354,7 +388,7 @@ def read_blocks(
     for rows in selection.batches(trace, "block", COLUMNS):
         submitted, found = stream.add(rows)
         yield _selected(submitted, selection), _selected(found, selection)
-    rest = stream.finish()
+    rest = stream.finish(selection.span(trace)[1])
     if rest is not None:
         yield None, _selected(rest, selection)
 

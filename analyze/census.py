@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracekit.analyze import kernels
 from tracekit.analyze.ahead import ahead
 from tracekit.analyze.columns import (
     NULL,
@@ -23,7 +22,8 @@ from tracekit.analyze.columns import (
     ints_of,
     number_of,
 )
-from tracekit.analyze.kernels import Column
+from tracekit.analyze.kernels import columns as kernels
+from tracekit.analyze.kernels.columns import Column
 from tracekit.analyze.selection import Selection
 from tracekit.schema import EVENTS
 from tracekit.trace import Trace

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracekit.analyze import kernels
-from tracekit.analyze.compiled import Bools as Bools
-from tracekit.analyze.compiled import Ints as Ints
-from tracekit.analyze.kernels import NULL as NULL
-from tracekit.analyze.kernels import Column
+from tracekit.analyze.kernels import columns as kernels
+from tracekit.analyze.kernels.columns import NULL as NULL
+from tracekit.analyze.kernels.columns import Column
+from tracekit.analyze.kernels.compiled import Bools as Bools
+from tracekit.analyze.kernels.compiled import Ints as Ints
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.analyze import kernels
 from tracekit.analyze.columns import Codes, Ints, Numbers, numbered, taken
+from tracekit.analyze.kernels import columns as kernels
 
 #: A table has at most so many combinations; those that follow are numbered in a new one.
 FULL = 4096

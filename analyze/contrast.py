@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analyze import kernels
 from tracekit.analyze.columns import OTHERS, Bools, Codes, Ints
+from tracekit.analyze.kernels import columns as kernels
 from tracekit.analyze.results import SetsApart
 
 MIN_INSIDE = 5

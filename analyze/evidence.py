@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +10,9 @@ import pyarrow as pa
 from tracekit.analyze.blocks import BlockIO, BlockStream, measured, read_blocks, spans
 from tracekit.analyze.census import take_census
 from tracekit.analyze.columns import NULL, Bools, Ints, arrow_bools, encoded, ints, known, number_of
-from tracekit.analyze.patterns import MAX_ANCESTORS, labels, parent_name
-from tracekit.analyze.processes import Lives
+from tracekit.analyze.groups import MAX_ANCESTORS, labels, parent_name
+from tracekit.analyze.kernels.pairing import SECTOR_BYTES
+from tracekit.analyze.processes import Lives, Periods
 from tracekit.analyze.results import Pattern, Where
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows, read_windows
@@ -18,8 +20,6 @@ from tracekit.schema import EVENTS, FAMILY_OF, SCHEMA
 from tracekit.trace import Trace
 
 _PID = re.compile(r"\(pid (\d+)\)$")
-#: Less than any pid, known or not.
-_NOBODY = NULL - 1
 _TIMES = ("start_ns", "first_issue_ns", "issue_ns", "complete_ns", "end_ns")
 
 
@@ -31,9 +31,10 @@ def where_of_pattern(pattern: Pattern, lives: Lives, origin_ns: int) -> Where:
     """
     if pattern.event != "exec":
         fields = {name: value for name, value in pattern.scope.items() if name in ("comm", "path", "cgroup", "disk")}
-        return Where((pattern.event,), pattern.start_ns - origin_ns, pattern.end_ns - origin_ns, tuple(fields.items()))
+        start_ns, end_ns = pattern.start_ns - origin_ns, pattern.end_ns - origin_ns
+        return Where((pattern.event,), start_ns, end_ns, tuple(fields.items()), rhythm=pattern)
     mine = (lives.start_ns >= pattern.start_ns) & (lives.start_ns <= pattern.end_ns) & in_scope(pattern.scope, lives)
-    return where_of_lives(mine, lives, origin_ns)
+    return replace(where_of_lives(mine, lives, origin_ns), rhythm=pattern)
 
 
 def where_of_lives(mine: Bools, lives: Lives, origin_ns: int) -> Where:
@@ -44,13 +45,13 @@ def where_of_lives(mine: Bools, lives: Lives, origin_ns: int) -> Where:
     """
     again = np.append((lives.pid[1:] == lives.pid[:-1]) & (lives.pid[1:] != NULL), False)[: len(lives)]
     begin_ns = np.maximum(lives.begin_ns, origin_ns)
-    last_ns = int(np.max([lives.start_ns[mine], lives.exit_ns[mine]], initial=origin_ns))
+    last_ns = int(np.max([lives.tried_ns[mine], lives.exit_ns[mine]], initial=origin_ns))
     # Where its end was not seen, a life goes on until its pid is used again.
     until_ns = np.where(again, np.minimum(np.roll(begin_ns, -1) - 1, last_ns), last_ns)
     end_ns = np.where(lives.exit_ns != NULL, lives.exit_ns, until_ns)
     begin_ns = np.where(np.roll(again, 1), np.maximum(begin_ns, np.roll(end_ns, 1) + 1), begin_ns)
     # Where pids are unknown, each event is a life of its own.
-    begin_ns = np.where(lives.pid == NULL, np.maximum(lives.start_ns, lives.exit_ns), begin_ns)
+    begin_ns = np.where(lives.pid == NULL, np.maximum(lives.tried_ns, lives.exit_ns), begin_ns)
     end_ns = np.where(lives.pid == NULL, begin_ns, end_ns)
     told = np.stack((lives.pid, begin_ns - origin_ns, end_ns - origin_ns), axis=1)[mine]
     start_ns = int(np.min(told[:, 1], initial=last_ns - origin_ns))
@@ -94,7 +95,7 @@ def raw_events(trace: Trace, selection: Selection, where: Where) -> Iterator[pa.
         start_ns = trace.start_ns + where.start_ns
     if where.end_ns is not None:
         end_ns = trace.start_ns + where.end_ns + 1
-    lived = None if where.lives is None else Lived(where.lives, trace.start_ns)
+    lived = None if where.lives is None else periods_of(where.lives, trace.start_ns)
     for rows in trace.batches(*where.events, columns=SCHEMA.names, start_ns=start_ns, end_ns=end_ns):
         chosen = _chosen(rows, where, selection, lived) if io is None else io.chosen(rows)
         if chosen.any():
@@ -105,7 +106,7 @@ def _needs_pairs(where: Where) -> bool:
     return where.failed or where.metric is not None
 
 
-def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: "Lived | None") -> Bools:
+def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: Periods | None) -> Bools:
     chosen = np.ones(len(rows), dtype=np.bool_)
     fields = list(where.fields)
     if FAMILY_OF[where.events[0]] == "open" and selection.comm is not None:
@@ -115,7 +116,7 @@ def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: "Li
         chosen &= codes == (NULL if value is None else max(number_of(names, value), 0))
         chosen &= value is None or number_of(names, value) != NULL
     if lived is not None:
-        chosen &= lived.life(ints(rows, "pid"), ints(rows, "ts_ns")) != NULL
+        chosen &= lived.at(ints(rows, "pid"), ints(rows, "ts_ns")) != NULL
     if where.failed:
         chosen &= (ints(rows, "ret") < 0) & known(rows, "ret")
     if where.metric == "open":
@@ -124,31 +125,17 @@ def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: "Li
     return chosen
 
 
-class Lived:
-    """Which process lived when: lives by pid, and by their beginnings."""
-
-    def __init__(self, lives: tuple[tuple[int, int, int], ...], origin_ns: int) -> None:
-        self._origin_ns = origin_ns
-        pid, begin_ns, end_ns = np.array([(_NOBODY, 0, _NOBODY), *lives], dtype=np.int64).T
-        order = np.lexsort((begin_ns, pid))
-        self._place = order - 1
-        self._pid, self._begin_ns, self._end_ns = pid[order], begin_ns[order], end_ns[order]
-        self._moments = np.unique(begin_ns)
-        self._key = self._keys(self._pid, self._begin_ns)
-
-    def _keys(self, pid: Ints, at_ns: Ints) -> Ints:
-        return pid * (len(self._moments) + 1) + np.searchsorted(self._moments, at_ns, side="right")
-
-    def life(self, pid: Ints, ts_ns: Ints) -> Ints:
-        """Of which of these lives each event is: by its pid, and not before it began nor after it ended; -1 if none."""
-        at_ns = ts_ns - self._origin_ns
-        life = np.searchsorted(self._key, self._keys(pid, at_ns), side="right") - 1
-        mine = (self._pid[life] == pid) & (self._begin_ns[life] <= at_ns) & (at_ns <= self._end_ns[life])
-        return np.where(mine, self._place[life], NULL)
+def periods_of(lives: tuple[tuple[int, int, int], ...], origin_ns: int) -> Periods:
+    """When these lived; see `Where.lives`."""
+    pid, begin_ns, end_ns = np.array(lives, dtype=np.int64).reshape(-1, 3).T
+    return Periods(pid, begin_ns + origin_ns, end_ns + origin_ns)
 
 
 class _Requests:
-    """The events of the requests that a finding is about, by their times and disks."""
+    """The events of the requests that a finding is about, by their times and disks.
+
+    Those between the first issue of a request and its last are of the same disk and end at the same sector.
+    """
 
     def __init__(self, trace: Trace, selection: Selection, where: Where) -> None:
         windows = Windows.of(read_windows(trace), "block")
@@ -156,19 +143,23 @@ class _Requests:
         self._disks = stream.names["disk"]
         times = ("complete_ns",) if where.failed else _TIMES
         found: list[Ints] = [np.zeros(0, dtype=np.int64)]
+        again: list[Ints] = [np.zeros((3, 0), dtype=np.int64)]
         for _, blocks in read_blocks(trace, selection, stream):
             mine = blocks[blocks.failed if where.failed else _of_latency(blocks, where, windows)]
             found += [_key(getattr(mine, name), mine.disk.codes) for name in times]
+            mine = mine[mine.requeued & (not where.failed)]
+            place = _key(_stop(mine.sector, mine.bytes), mine.disk.codes)
+            again.append(np.stack((place, mine.first_issue_ns, mine.issue_ns)))
         self._keys = np.unique(np.concatenate(found))
+        place, first_ns, last_ns = np.concatenate(again, axis=1)
+        self._places = np.unique(place)
+        self._again = Periods(np.searchsorted(self._places, place), first_ns, last_ns)
 
     def chosen(self, rows: pa.RecordBatch) -> Bools:
         """Which rows are among them."""
-        key = _key(ints(rows, "ts_ns"), self._disks.codes(rows, "disk").codes)
-        if not len(self._keys):
-            return np.zeros(len(key), dtype=np.bool_)
-        # Not by np.isin, which would sort all keys again for each piece.
-        place = np.searchsorted(self._keys, key)
-        return np.asarray(self._keys[np.minimum(place, len(self._keys) - 1)] == key)
+        ts_ns, disk = ints(rows, "ts_ns"), self._disks.codes(rows, "disk").codes
+        place = _among(self._places, _key(_stop(ints(rows, "sector"), ints(rows, "bytes")), disk))
+        return np.asarray((_among(self._keys, _key(ts_ns, disk)) != NULL) | (self._again.at(place, ts_ns) != NULL))
 
 
 def _of_latency(blocks: BlockIO, where: Where, windows: Windows) -> Bools:
@@ -179,6 +170,20 @@ def _of_latency(blocks: BlockIO, where: Where, windows: Windows) -> Bools:
     return np.asarray(chosen & (latency_ns >= where.low_ns) & (latency_ns <= where.high_ns))
 
 
-def _key(ts_ns: Ints, disk: Ints) -> Ints:
-    """One number for a time and a disk; of more disks than these two may be the same."""
-    return (ts_ns << 8) | (disk & 0xFF)
+def _among(known: Ints, keys: Ints) -> Ints:
+    """Where each key is among those known, which are sorted; -1 where it is not."""
+    if not len(known):
+        return np.full(len(keys), NULL)
+    # Not by np.isin, which would sort those known again for each piece.
+    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[place] == keys, place, NULL)
+
+
+def _stop(sector: Ints, size: Ints) -> Ints:
+    """The sector behind the last one."""
+    return sector + size // SECTOR_BYTES
+
+
+def _key(at: Ints, disk: Ints) -> Ints:
+    """One number for a time or place and a disk; of more disks than these two may be the same."""
+    return (at << 8) | (disk & 0xFF)

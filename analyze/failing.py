@@ -1,5 +1,6 @@
 """Opens that keep failing: which command, and the path that it fails on most."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,11 @@ _MANY, _SHARE = 20, 0.3
 #: path, or of paths on which the same process has failed before.
 _SAME_PATH, _AGAIN = 0.2, 0.8
 _AT_MOST = 3
+#: What programs look for whether it is there or not: words of other languages, time zones, habits of interpreters.
+PROBED = (
+    r"/(locale|gconv|zoneinfo|terminfo|LC_MESSAGES|glibc-hwcaps)/|\.mo$|\._pth$"
+    r"|(^|/)(pyvenv\.cfg|pybuilddir\.txt|package\.json)$|^/etc/(ld\.so\.|localtime$)|^/(proc/self|sys)/|^/dev/tty$"
+)
 #: A command that fails in more ways than this, of process and path, searches.
 _MOST_WAYS = 100_000
 
@@ -26,8 +32,8 @@ class FailingOpens:
 
     Attributes:
         errors: names of the errors, the most frequent first.
-        path: that most of the failing ones ask for.
-        often: how many of them.
+        first: the paths that most of the failing ones ask for, all of them as often; not those that any program tries.
+        often: how many of them ask for each.
         paths: how many paths they ask for in all.
     """
 
@@ -35,7 +41,7 @@ class FailingOpens:
     tried: int
     failed: int
     errors: tuple[str, ...]
-    path: str
+    first: tuple[str, ...]
     often: int
     paths: int
 
@@ -83,9 +89,11 @@ def _add(rows: pa.RecordBatch, wanted: dict[str, _Failures]) -> None:
 
 def _failing(use: OpenUse, failures: _Failures) -> FailingOpens | None:
     failed, paths = sum(use.failed.values()), failures.paths
-    names = paths.busiest(1)
-    often = paths.of(names[0]) if names else failed
+    often = int(paths.counts.max(initial=0))
+    if not often:  # whether it searches cannot be told
+        return None
     if often < _SAME_PATH * failed and failed - len(failures.ways) < _AGAIN * failed:
         return None
-    path = names[0] if names else UNKNOWN
-    return FailingOpens(use.name, use.count, failed, tuple(use.failed), path, often, paths.distinct)
+    tied = sorted(paths.names.take(arrow_ints(np.flatnonzero(paths.counts == often))).to_pylist())
+    first = [name for name in tied if not re.search(PROBED, name)] or tied
+    return FailingOpens(use.name, use.count, failed, tuple(use.failed), tuple(first), often, paths.distinct)

@@ -1,7 +1,7 @@
 """What each family of events tells: two passes over its rows, for who is in them and for what they did."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,7 @@ def tell_blocks(trace: Trace, selection: Selection) -> BlockTold:
     most = max(family.tally("event").of(event) for event in ("block_start", "block_issue"))
     train, combiner = family.train("block_start", ("comm", "cgroup", "disk")), Combiner()
     spreads, uses, doubts = dict[str, Spread](), BlockUses(family.census), Doubts()
+    requeued = requeued_ns = 0
     for submitted, blocks in ahead(read_blocks(trace, selection, stream)):
         doubts.add(blocks)
         uses.add(blocks)
@@ -140,7 +141,12 @@ def tell_blocks(trace: Trace, selection: Selection) -> BlockTold:
                 spreads[metric] = family.spread(metric, most, groupings, known)
             trusted = measured(begin, end, rival, family.windows)
             spreads[metric].add(_block_sample(begin, end, blocks, known).only(trusted))
+        again_ns = (blocks.issue_ns - blocks.first_issue_ns)[trusted & blocks.requeued]  # of the last: in total
+        requeued, requeued_ns = requeued + len(again_ns), requeued_ns + int(again_ns.sum())
     found = [one for spread in spreads.values() for one in family.latencies(spread)]
+    for place, one in enumerate(found):
+        if one.metric == "block.total" and not one.group:
+            found[place] = replace(one, requeued=requeued, requeued_ns=requeued_ns)
     return BlockTold(family.census.events(), found, family.rhythms(train), uses.uses(), doubts, stream.unpaired)
 
 
@@ -207,7 +213,7 @@ def _lives(family: _Family) -> Lives:
     if family.selection.comm is not None:
         chosen &= lives.comm.is_in(family.selection.comm)
     within = (lives.started_ns >= family.start_ns) | (lives.exit_ns >= family.start_ns)
-    return lives.only(chosen & (lives.start_ns >= family.start_ns), chosen & within)
+    return lives.only(chosen & (lives.tried_ns >= family.start_ns), chosen & within)
 
 
 def _lifetimes(family: _Family, lives: Lives) -> list[Latency]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.analyze import kernels
-from tracekit.analyze.binning import BINS, bin_of, low_edge
 from tracekit.analyze.columns import Ints
-from tracekit.analyze.kernels import Filled
+from tracekit.analyze.kernels import distributions as kernels
+from tracekit.analyze.kernels.binning import BINS, bin_of, low_edge
+from tracekit.analyze.kernels.distributions import Filled
 from tracekit.analyze.results import Bucket
 
 

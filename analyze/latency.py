@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analyze.binning import COARSE, bin_of
 from tracekit.analyze.columns import NULL, OTHERS, Bools, Ints
 from tracekit.analyze.contrast import Field, Shares, sets_apart
 from tracekit.analyze.histogram import Histogram
+from tracekit.analyze.kernels.binning import COARSE, bin_of
 from tracekit.analyze.modes import Hill, find_modes
 from tracekit.analyze.outliers import episodes, looked_at, outlier_threshold
 from tracekit.analyze.results import Latency, Mode, Outliers, SetsApart

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.analyze.binning import low_edge
 from tracekit.analyze.columns import Floats, Ints
 from tracekit.analyze.histogram import Histogram
+from tracekit.analyze.kernels.binning import low_edge
 
 STEPS_PER_OCTAVE = 32
 MIN_COUNT = 100

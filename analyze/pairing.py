@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analyze import kernels
 from tracekit.analyze.columns import NULL, Bools, Ints, combine, dense, radix, row_order, taken
-from tracekit.analyze.kernels import COMPLETE as COMPLETE
-from tracekit.analyze.kernels import ISSUE as ISSUE
-from tracekit.analyze.kernels import MERGE as MERGE
-from tracekit.analyze.kernels import REQUEUE as REQUEUE
-from tracekit.analyze.kernels import SECTOR_BYTES as SECTOR_BYTES
-from tracekit.analyze.kernels import START as START
+from tracekit.analyze.kernels import pairing as kernels
+from tracekit.analyze.kernels.columns import weave
+from tracekit.analyze.kernels.pairing import COMPLETE as COMPLETE
+from tracekit.analyze.kernels.pairing import ISSUE as ISSUE
+from tracekit.analyze.kernels.pairing import MERGE as MERGE
+from tracekit.analyze.kernels.pairing import REQUEUE as REQUEUE
+from tracekit.analyze.kernels.pairing import SECTOR_BYTES as SECTOR_BYTES
+from tracekit.analyze.kernels.pairing import START as START
 
 #: The events in the order of their codes.
 BLOCK_EVENTS = ("block_start", "block_issue", "block_requeue", "block_merge", "block_complete")
@@ -207,7 +208,7 @@ def _among(start: Ints, issue: Ints, complete: Ints, odd: Pairs) -> Pairs:
 
     def woven(plain: Ints, more: Ints) -> Ints:
         found = np.empty(size, dtype=np.int64)
-        kernels.weave(plain, more, place, found)
+        weave(plain, more, place, found)
         return found
 
     def flags(plain: bool, more: Bools) -> Bools:

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tracekit.analyze.columns import NULL, Bools, Codes, Ints, codes, ints
+from tracekit.analyze.columns import NULL, Bools, Codes, Ints, codes, combine, ints
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
 from tracekit.schema import EVENTS, SCHEMA
 from tracekit.trace import Trace
 
-COLUMNS = ("ts_ns", "event", "pid", "ppid", "comm", "cgroup", "path", "ret", "start_ns", "exit_code", "exit_signal")
+_NAMES = ("comm", "path", "cgroup")
+COLUMNS = ("ts_ns", "event", "pid", "ppid", *_NAMES, "ret", "start_ns", "exit_code", "exit_signal")
 _PROCESS, _FORK, _EXEC, _FAILED, _EXIT = range(5)
 #: A life of which only children are known began at some time before everything.
 _EVER = np.iinfo(np.int64).min
@@ -26,11 +27,14 @@ class Lives:
         parent: position of the parent's life.
         begin_ns: when it began, to find who lived at a time: long ago where unknown.
         started_ns: when it began, as far as known.
+        path: the file that it ran last; of one that ran none, the last that it could not run.
         exec_ns: its first successful exec while recording, -1 if none.
-        failed_exec_ns: its last failed exec, if none succeeded.
+        failed_exec_ns: its last failed exec, if none succeeded; `exec_error` is what that returned.
+        folders: how many files of the same name as the last that it could not run it tried in all.
         exit_ns: when its last thread ended.
         lifetime_ns: -1 where beginning or end are unknown or not to be trusted.
         told_by: the row of the table that tells what it ran: its last exec, else what ran already.
+        chosen: whether what it ran is looked at; the others show who started whom.
     """
 
     pid: Ints
@@ -44,12 +48,14 @@ class Lives:
     exec_ns: Ints
     failed_exec_ns: Ints
     exec_error: Ints
+    folders: Ints
     forked: Bools
     exit_ns: Ints
     exit_code: Ints
     exit_signal: Ints
     lifetime_ns: Ints
     told_by: Ints
+    chosen: Bools
     untrusted: int
 
     def __len__(self) -> int:
@@ -57,13 +63,18 @@ class Lives:
 
     @property
     def start_ns(self) -> Ints:
-        """When it started to run a program of its own: its first exec, or the exec that failed; -1 if neither."""
-        return np.where(self.exec_ns != NULL, self.exec_ns, self.failed_exec_ns)
+        """When it started to run a program of its own, its first exec; -1 if it ran none, or is not looked at."""
+        return np.where(self.chosen, self.exec_ns, NULL)
+
+    @property
+    def tried_ns(self) -> Ints:
+        """When it ran a program of its own, or at last could not; -1 if neither, or if it is not looked at."""
+        return np.where(self.chosen, np.maximum(self.exec_ns, self.failed_exec_ns), NULL)
 
     @property
     def seen(self) -> Bools:
         """Which did something while recording, and not only ran already."""
-        return np.asarray(self.forked | (self.start_ns != NULL) | (self.exit_ns != NULL))
+        return np.asarray(self.forked | (self.tried_ns != NULL) | (self.exit_ns != NULL))
 
     @property
     def exited_badly(self) -> Bools:
@@ -71,13 +82,8 @@ class Lives:
         return np.asarray((self.exit_ns != NULL) & ((self.exit_code > 0) | (self.exit_signal > 0)))
 
     def only(self, started: Bools, lived: Bools) -> "Lives":
-        """The same, with the program starts and the lifetimes of these; the others show who started whom."""
-        unknown: dict[str, Any] = {
-            "exec_ns": np.where(started, self.exec_ns, NULL),
-            "failed_exec_ns": np.where(started, self.failed_exec_ns, NULL),
-            "lifetime_ns": np.where(lived, self.lifetime_ns, NULL),
-        }
-        return replace(self, **unknown)
+        """The same, of which these program starts and lifetimes are looked at."""
+        return replace(self, chosen=started, lifetime_ns=np.where(lived, self.lifetime_ns, NULL))
 
     def name(self, life: int) -> str | None:
         """What a process is called: its command, else the file it ran."""
@@ -89,9 +95,10 @@ class _Rows:
     """Rows of the process family sorted by pid, then time; `life` numbers the processes."""
 
     ts_ns: Ints
-    kind: Ints
+    kind: Any
     pid: Ints
     columns: dict[str, Ints]
+    names: dict[str, Codes]
     life: Ints
 
     def first(self, rows: Bools, values: Ints, size: int) -> Ints:
@@ -114,43 +121,74 @@ def read_processes(trace: Trace, selection: Selection, windows: Windows) -> Live
 
     What was before it is read, too: it tells who is who.
     """
-    batches = list(replace(selection, start_ns=None).batches(trace, "process", COLUMNS))
-    none = pa.schema([SCHEMA.field(name) for name in COLUMNS])
-    table = pa.Table.from_batches(batches, batches[0].schema if batches else none)
-    return from_table(table.unify_dictionaries(), windows)
+    batches = replace(selection, start_ns=None).batches(trace, "process", COLUMNS)
+    return _from_columns(_columns([pa.Table.from_batches([rows]) for rows in batches]), windows)
 
 
 def from_table(table: pa.Table, windows: Windows) -> Lives:
     """The same for rows already at hand, in any order."""
-    names = {name: codes(table, name) for name in ("comm", "cgroup", "path")}
-    rows = _sorted_rows(table, names)
+    return _from_columns(_columns([table.select(COLUMNS)]), windows)
+
+
+def _columns(tables: list[pa.Table]) -> dict[str, pa.Table]:
+    """Each column by itself, so that it can be let go of."""
+    none = pa.schema([SCHEMA.field(name) for name in COLUMNS])
+    whole = pa.concat_tables(tables) if tables else none.empty_table()
+    return {name: whole.select([name]).unify_dictionaries() for name in COLUMNS}
+
+
+def _from_columns(columns: dict[str, pa.Table], windows: Windows) -> Lives:
+    rows = _sorted_rows(columns)
     size = int(rows.life[-1]) + 1 if len(rows.life) else 0
-    return _lives(rows, size, names, windows)
+    return _lives(rows, size, windows)
 
 
-def _sorted_rows(table: pa.Table, names: dict[str, Codes]) -> _Rows:
-    event = codes(table, "event")
+def _sorted_rows(given: dict[str, pa.Table]) -> _Rows:
+    """The rows, one for each parent that has none before them.
+
+    Each column is taken from those that are given, so that none is held twice, and those of small numbers as such: a
+    recording has many millions.
+    """
+
+    def taken(name: str) -> Ints:
+        pa.default_memory_pool().release_unused()  # what was taken before is needed here no more
+        return ints(given.pop(name), name)
+
+    def small(values: Ints) -> Ints:
+        return whole(values, NULL)[order].astype(np.int32)
+
+    def whole(values: Ints, filler: Ints | int) -> Ints:
+        return np.concatenate((np.full(len(strangers), filler, dtype=np.int64), values))
+
+    event = codes(given.pop("event"), "event")
     kinds = np.array([EVENTS["process"].index(name) for name in event.names] or [0], dtype=np.int64)
-    columns = {name: ints(table, name) for name in COLUMNS if name not in ("event", *names)}
-    columns |= {name: column.codes for name, column in names.items()} | {"row": np.arange(len(event))}
-    kind = kinds[event.codes]
-    strangers = np.setdiff1d(columns["ppid"], np.append(columns["pid"], NULL))
-    filler = {name: np.full(len(strangers), NULL, dtype=np.int64) for name in columns}
-    filler |= {"pid": strangers, "ts_ns": np.full(len(strangers), _EVER)}
-    columns = {name: np.concatenate((filler[name], values)) for name, values in columns.items()}
-    kind = np.concatenate((np.full(len(strangers), _PROCESS, dtype=np.int64), kind))
-    order = np.lexsort((columns["ts_ns"], columns["pid"]))
-    columns = {name: values[order] for name, values in columns.items()}
-    kind = kind[order]
-    new_pid = np.diff(columns["pid"], prepend=_EVER) != 0
+    pid, ppid = taken("pid"), taken("ppid")
+    strangers = np.setdiff1d(ppid, np.append(pid, NULL))
+    ts_ns, pid = whole(taken("ts_ns"), _EVER), whole(pid, strangers)
+    order = np.lexsort((ts_ns, pid))
+    ts_ns, pid, kind = ts_ns[order], pid[order], whole(kinds[event.codes], _PROCESS)[order].astype(np.int8)
+    columns = {
+        "ppid": small(ppid),
+        "row": small(np.arange(len(event))),
+        "start_ns": whole(taken("start_ns"), NULL)[order],
+    }
+    del ppid, event
+    columns |= {name: small(taken(name)) for name in ("ret", "exit_code", "exit_signal")}
+    names: dict[str, Codes] = {}
+    for name in _NAMES:
+        one = codes(given.pop(name), name)
+        names[name] = Codes(small(one.codes), one.names)
+    pa.default_memory_pool().release_unused()
+    new_pid = np.diff(pid, prepend=_EVER) != 0
     after_exit = np.append(False, kind[:-1] == _EXIT)[: len(kind)]
-    nobody = columns["pid"] == NULL  # an imported trace may not know: each row is then a process of its own
+    nobody = pid == NULL  # an imported trace may not know: each row is then a process of its own
     life = np.cumsum(new_pid | after_exit | (kind == _FORK) | nobody) - 1
-    return _Rows(columns["ts_ns"], kind, columns["pid"], columns, life)
+    return _Rows(ts_ns, kind, pid, columns, names, life)
 
 
-def _lives(rows: _Rows, size: int, names: dict[str, Codes], windows: Windows) -> Lives:
+def _lives(rows: _Rows, size: int, windows: Windows) -> Lives:
     column, kind, every = rows.columns, rows.kind, np.ones(len(rows.kind), dtype=np.bool_)
+    comms, paths, cgroups = (rows.names[name] for name in _NAMES)
     fork_ns = rows.first(kind == _FORK, rows.ts_ns, size)
     told_ns = rows.last((column["start_ns"] != NULL), column["start_ns"], size)
     started_ns = np.where(told_ns != NULL, told_ns, fork_ns)
@@ -162,32 +200,70 @@ def _lives(rows: _Rows, size: int, names: dict[str, Codes], windows: Windows) ->
     known = (started_ns != NULL) & (exit_ns != NULL)
     doubtful = known & (told_ns == NULL) & windows.spanned_by(started_ns, exit_ns)
     # The last exec names a process; the exit has the name of its last thread, so that is asked last.
-    comm = rows.last(kind == _EXIT, column["comm"], size)
-    for named in ((kind != _EXIT) & (column["comm"] != NULL), kind == _EXEC):
-        better = rows.last(named, column["comm"], size)
+    comm = rows.last(kind == _EXIT, comms.codes, size)
+    for named in ((kind != _EXIT) & (comms.codes != NULL), kind == _EXEC):
+        better = rows.last(named, comms.codes, size)
         comm = np.where(better != NULL, better, comm)
-    path = rows.last((kind == _EXEC) | (kind == _FAILED), column["path"], size)
+    ran, failed = kind == _EXEC, kind == _FAILED
+    path = np.where(exec_ns != NULL, rows.last(ran, paths.codes, size), rows.last(failed, paths.codes, size))
+    told_by = rows.last(ran, column["row"], size)
     seen_ns = rows.first(every, rows.ts_ns, size)
     return Lives(
         pid=pid,
         ppid=ppid,
         parent=who_lived(pid, begin_ns, ppid, seen_ns),
-        comm=Codes(comm, names["comm"].names),
-        path=Codes(path, names["path"].names),
-        cgroup=Codes(rows.last(column["cgroup"] != NULL, column["cgroup"], size), names["cgroup"].names),
+        comm=Codes(comm, comms.names),
+        path=Codes(path, paths.names),
+        cgroup=Codes(rows.last(cgroups.codes != NULL, cgroups.codes, size), cgroups.names),
         begin_ns=begin_ns,
         started_ns=started_ns,
         exec_ns=exec_ns,
         failed_exec_ns=np.where(exec_ns == NULL, failed_ns, NULL),
-        exec_error=rows.last(kind == _FAILED, column["ret"], size),
+        exec_error=rows.last(failed, column["ret"], size),
+        folders=_folders(rows, failed, size),
         forked=fork_ns != NULL,
         exit_ns=exit_ns,
         exit_code=rows.last(kind == _EXIT, column["exit_code"], size),
         exit_signal=rows.last(kind == _EXIT, column["exit_signal"], size),
         lifetime_ns=np.where(known & ~doubtful, np.maximum(exit_ns - started_ns, 0), NULL),
-        told_by=rows.last((kind != _FORK) & (kind != _EXIT), column["row"], size),
+        told_by=np.where(told_by != NULL, told_by, rows.last((kind == _PROCESS) | failed, column["row"], size)),
+        chosen=np.ones(size, dtype=np.bool_),
         untrusted=int(doubtful.sum()),
     )
+
+
+def _folders(rows: _Rows, failed: Bools, size: int) -> Ints:
+    """How many files of the same name as the last one that it could not run each life tried: a search has many."""
+    numbers: dict[str, int] = {}
+    bases = [numbers.setdefault(name.rsplit("/", 1)[-1], len(numbers)) for name in rows.names["path"].names]
+    life, path = rows.life[failed], rows.names["path"].codes[failed]
+    base = np.array([*bases, NULL], dtype=np.int64)[path]  # the last one stands for a path that is not known
+    last = np.full(size, NULL, dtype=np.int64)
+    last[life] = base
+    alike = (base == last[life]) & (base != NULL)
+    _, tried = np.unique(combine(life[alike], path[alike]), return_index=True)
+    return np.bincount(life[alike][tried], minlength=size)
+
+
+class Periods:
+    """Who had a pid at a time, of some who each had one from a time to a time: a pid may be used again."""
+
+    def __init__(self, pid: Ints, begin_ns: Ints, end_ns: Ints) -> None:
+        self._place = np.lexsort((begin_ns, pid))
+        self._pid, self._end_ns = pid[self._place], end_ns[self._place]
+        self._moments = np.unique(begin_ns)
+        self._keys = self._key(self._pid, begin_ns[self._place])
+
+    def _key(self, pid: Ints, at_ns: Ints) -> Ints:
+        return pid * (len(self._moments) + 1) + np.searchsorted(self._moments, at_ns, side="right")
+
+    def at(self, pid: Ints, at_ns: Ints) -> Ints:
+        """The position of whoever had each pid at a time; -1 if nobody."""
+        if not len(self._pid):
+            return np.full(len(pid), NULL)
+        last = np.searchsorted(self._keys, self._key(pid, at_ns), side="right") - 1
+        mine = (last >= 0) & (self._pid[last] == pid) & (at_ns <= self._end_ns[last])
+        return np.where(mine, self._place[last], NULL)
 
 
 def who_lived(pid: Ints, begin_ns: Ints, wanted_pid: Ints, at_ns: Ints) -> Ints:

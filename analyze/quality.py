@@ -63,6 +63,7 @@ def quality(
             *_notes_of_pairs(doubts, unpaired, untrusted, _truncated(metadata)),
         ),
         metadata.complete,
+        doubts.total,
     )
 
 
@@ -79,7 +80,11 @@ def _notes_of(metadata: Metadata, anything: bool) -> list[str]:
     if metadata.counters and not anything:
         passed_over = sum(counters.filtered for counters in metadata.counters.values())
         lost = any(counters.lost for counters in metadata.counters.values())
-        met = f"; of {passed_over:,} events that were seen, none met the filters" if chosen and not lost else ""
+        met = (
+            f"; of {passed_over:,} events that were seen, none met the filters"
+            if chosen and passed_over and not lost
+            else ""
+        )
         notes.append(f"no event was recorded, only a list of what ran already{met}")
     return notes
 

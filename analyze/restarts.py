@@ -3,7 +3,8 @@
 import numpy as np
 
 from tracekit.analyze.columns import NULL
-from tracekit.analyze.patterns import NEARLY_EACH, labels
+from tracekit.analyze.described import NEARLY_EACH
+from tracekit.analyze.groups import labels
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern
 from tracekit.analyze.why import ANSWERS_WITH_1, SIGPIPE
@@ -30,7 +31,7 @@ def restarted(pattern: Pattern, lives: Lives) -> str | None:
 
 
 def _is_all_that_is_started(first: str, pattern: Pattern, lives: Lives) -> bool:
-    label, started, parent = labels(lives), lives.start_ns, lives.parent
+    label, started, parent = labels(lives), lives.exec_ns, lives.parent
     during = (started >= pattern.start_ns) & (started <= pattern.end_ns)
     named = np.append(during & label.is_in(first), False)
     service = named[:-1] & ~named[parent]
@@ -38,7 +39,10 @@ def _is_all_that_is_started(first: str, pattern: Pattern, lives: Lives) -> bool:
     if len(begin) > (2 - NEARLY_EACH) * pattern.cycles:
         return False
     starters = np.setdiff1d(parent[service], (NULL,))
-    beside = started[during & np.isin(parent, starters) & ~service & ~label.is_in(_PAUSE)]
-    since = beside - begin[np.searchsorted(begin, beside, side="right") - 1]
+    beside = np.flatnonzero(during & np.isin(parent, starters) & ~service & ~label.is_in(_PAUSE))
+    since = started[beside] - begin[np.searchsorted(begin, started[beside], side="right") - 1]
     together = (since >= 0) & (since <= _SAME_BURST * pattern.burst_duration_ns)
+    # Who starts it but once belongs to the same round, and so does all that it starts.
+    once = np.bincount(parent[service & (parent != NULL)], minlength=len(lives)) == 1
+    together |= once[parent[beside]]
     return bool(together.sum() < (1 - NEARLY_EACH) * pattern.cycles)

@@ -15,7 +15,11 @@ class LostWindow:
 
 @dataclass(frozen=True)
 class Quality:
-    """What the recording lacks, and so how far the rest is to be trusted."""
+    """What the recording lacks, and so how far the rest is to be trusted.
+
+    Attributes:
+        io: how many I/O the report is about, those without issue or completion included.
+    """
 
     lost: int | None
     lost_windows: tuple[LostWindow, ...]
@@ -24,6 +28,7 @@ class Quality:
     in_flight_at_end: int
     notes: tuple[str, ...]
     complete: bool = True
+    io: int = 0
 
     @property
     def whole(self) -> bool:
@@ -96,6 +101,8 @@ class Latency:
     Attributes:
         omitted: of the whole, how many groups are not in the report: rare commands.
         lost: events of its family that were lost meanwhile.
+        requeued: of all I/O in total, how many the driver gave back, so that they were issued again.
+        requeued_ns: how long these took from first issue to last, which is neither in the queue nor at the device.
     """
 
     metric: str
@@ -113,6 +120,8 @@ class Latency:
     outliers: Outliers | None
     omitted: int = 0
     lost: int = 0
+    requeued: int = 0
+    requeued_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,7 @@ class Pattern:
         failing: commands of the chain that exit with the same nonzero code in (nearly) each burst, and the code.
         lost: events of its family that were lost meanwhile.
         lifetimes: how long each command of the chain lives, in nanoseconds; the median.
+        beats_ns: when the first bursts began, as far as that was kept.
     """
 
     kind: str
@@ -155,6 +165,12 @@ class Pattern:
     failing: dict[str, str] = field(default_factory=dict)
     lost: int = 0
     lifetimes: dict[str, int] = field(default_factory=dict)
+    beats_ns: tuple[int, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def place(self) -> tuple[bool, bool, int, int, list[tuple[str, str]]]:
+        """What sorts rhythms into the order in which they are told."""
+        return self.kind == "steady", self.event != "exec", -self.events, self.start_ns, sorted(self.scope.items())
 
 
 @dataclass(frozen=True)
@@ -230,6 +246,7 @@ class Where:
             all. A pid may be used again.
         metric: a latency that is at least `low_ns` and at most `high_ns`.
         failed: only what returned an error.
+        rhythm: that they make, if it is about one.
     """
 
     events: tuple[str, ...]
@@ -241,6 +258,7 @@ class Where:
     low_ns: int = 0
     high_ns: int = 0
     failed: bool = False
+    rhythm: Pattern | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -257,9 +275,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class TraceFacts:
-    """Which recording this is about; `start_time` and `duration_ns` are of the part that was looked at."""
+    """Which recording this is about; `start_time` and `duration_ns` are of the part that was looked at.
 
-    path: str
+    Attributes:
+        path: the file; null where who reads the report does not have it.
+    """
+
+    path: str | None
     format: int
     kernel: str | None
     start_time: str | None

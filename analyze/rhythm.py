@@ -284,16 +284,21 @@ def _regular(frame: _Frame, first: Ints, last: Ints, scale: int) -> Rhythm | Non
 def _vary_too_much(distances: Ints) -> bool:
     """Whether distances can be no rhythm, whatever beats were missed: cheap, and so at nearly all scales."""
     limit = MAX_RAW_VARIATION if len(distances) >= MIN_CYCLES_TO_MISS - 1 else 1.2 * MAX_VARIATION
-    return bool(distances.std() > limit * distances.mean())
+    # The deviation by its definition takes several times as long; where it is much less than the mean, this errs, but
+    # then neither is near the limit.
+    apart = distances.astype(np.float64)
+    mean = float(apart.sum()) / len(apart)
+    return float(apart @ apart) / len(apart) > (1 + limit**2) * mean**2
 
 
 def _without_strangers(frame: _Frame, first: Ints, last: Ints, scale: int) -> tuple[Ints, Ints]:
     """All but clusters at the ends of the recording that exceed the others: no part of a burst is larger than one."""
     times = frame.times
-    begin, end = times.begin_ns[first], times.end_ns[last]
-    head, tail = begin[0] - frame.start_ns <= scale, frame.end_ns - end[-1] <= scale
+    head = bool(times.begin_ns[first[0]] - frame.start_ns <= scale)
+    tail = bool(frame.end_ns - times.end_ns[last[-1]] <= scale)
     if not (head or tail):
         return first, last
+    begin, end = times.begin_ns[first], times.end_ns[last]
     size, length = times.before[last + 1] - times.before[first], end - begin
     strange = (size > MAX_CUT * size[1:-1].max()) | (length > MAX_CUT * length[1:-1].max())
     inner = slice(1 if head and strange[0] else 0, len(first) - (1 if tail and strange[-1] else 0))

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analyze import kernels
-from tracekit.analyze.binning import COARSE_BINS
 from tracekit.analyze.columns import NULL, Bools, Codes, Ints
 from tracekit.analyze.combinations import Combined, Table
 from tracekit.analyze.contrast import Field
 from tracekit.analyze.histogram import Histograms
+from tracekit.analyze.kernels import distributions as kernels
+from tracekit.analyze.kernels.binning import COARSE_BINS
 from tracekit.analyze.outliers import looked_at
 
 TIME_SLOTS = 256
@@ -119,10 +119,16 @@ class Greatest:
             chosen, group = chosen[top], group[top]
         if not len(chosen):
             return
-        columns: dict[str, Any] = {"group": group, "value": sample.values[chosen], "start_ns": sample.start_ns[chosen]}
-        columns |= {f"attribute {name}": codes.codes[chosen] for name, codes in sample.known.attributes.items()}
+        columns: dict[str, Any] = {
+            "group": group,
+            "value": sample.values.take(chosen),
+            "start_ns": sample.start_ns.take(chosen),
+        }
+        # In half the memory: they are copied often.
+        codes = {name: codes.codes.take(chosen).astype(np.int32) for name, codes in sample.known.attributes.items()}
+        columns |= {f"attribute {name}": column for name, column in codes.items()}
         for name, column in sample.details(chosen).items():
-            columns[f"detail {name}"] = column.codes if isinstance(column, Codes) else column
+            columns[f"detail {name}"] = column.codes.astype(np.int32) if isinstance(column, Codes) else column
             if isinstance(column, Codes):
                 self._names[f"detail {name}"] = column.names
         self._added.append(columns)
@@ -137,7 +143,7 @@ class Greatest:
             return
         whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         top = self._top(whole["group"], whole["value"], whole["start_ns"])
-        self._columns = {name: column[top] for name, column in whole.items()}
+        self._columns = {name: column.take(top) for name, column in whole.items()}
         for one, mine in enumerate(
             self._columns["value"][self._columns["group"] == one] for one in range(len(self._sizes))
         ):

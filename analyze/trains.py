@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.analyze import kernels
 from tracekit.analyze.columns import Codes, Ints
+from tracekit.analyze.groups import Thin, Train
+from tracekit.analyze.kernels import columns as kernels
 from tracekit.analyze.patterns import (
     MIN_SPAN,
     STEADY_SHARE,
-    Thin,
-    Train,
     event_patterns,
     steady_pattern,
     told_once,
@@ -293,7 +292,7 @@ def _stretched(one: Pattern, chapter: tuple[int, int], count: int) -> Pattern:
     cycles = round((end - begin) / one.period_ns)
     if one.end_ns - one.start_ns > MIN_SPAN * (end - begin) or cycles * one.burst_size > _ENOUGH * count:
         return one
-    return replace(one, start_ns=begin, end_ns=end, cycles=cycles, events=cycles * one.burst_size)
+    return replace(one, start_ns=begin, end_ns=end, cycles=cycles, events=cycles * one.burst_size, beats_ns=())
 
 
 def _windows(times_ns: Ints) -> Iterator[tuple[int, Ints, slice]]:
@@ -360,4 +359,5 @@ def _join(one: Pattern, later: Pattern) -> Pattern:
         pause_ns=round(mean("pause_ns")),
         jitter=round(mean("jitter"), 6),
         clock=one.clock if one.clock == later.clock else None,
+        beats_ns=(),
     )

@@ -12,12 +12,13 @@ import numpy as np
 from tracekit.analyze.columns import Ints
 from tracekit.analyze.rhythm import Rhythm, robust_deviation
 
-#: Beats that vary by less than this part of the period keep time, whatever they count.
-_UNEVEN = 0.05
+#: Rounds that vary by less than this part of the period keep time, whatever they count.
+_UNEVEN = 0.025
 #: Steps vary by this part of that, and are of a group that is so many times as large and has nearly all of the rhythm.
 _MORE_ALIKE, _LARGER, _NEARLY_ALL = 0.5, 2, 0.9
-#: Beats that count vary by nearly what so many independent steps would make of it; a round keeps better time.
-_AS_UNEVEN = 0.75
+#: Rounds that only count vary by nearly what so many independent steps would make of it; others keep better time. They
+#: are looked at from so many of their steps on: the beats themselves are too few to tell.
+_AS_UNEVEN, _LOOKED_AT = 0.75, 64
 
 
 def is_counted(rhythm: Rhythm, rows: Ints, groups: Iterable[Ints], times_ns: Ints) -> bool:
@@ -29,8 +30,6 @@ def is_counted(rhythm: Rhythm, rows: Ints, groups: Iterable[Ints], times_ns: Int
         groups: those of all groups.
         times_ns: of all events.
     """
-    if rhythm.jitter < _UNEVEN:
-        return False
     members, first = rows[rhythm.members()], rows[rhythm.first]
     wider = (group for group in groups if len(group) >= _LARGER * len(rows))
     wider = (group for group in wider if np.isin(members, group).mean() >= _NEARLY_ALL)
@@ -43,12 +42,13 @@ def _counts(rhythm: Rhythm, first: Ints, times_ns: Ints) -> bool:
     Steps of a round may be uneven, and yet the rounds keep time; so steps of each length that divides it are asked.
     """
     steps = np.diff(first).astype(np.float64)
-    most = float(np.median(steps))
+    most = int(np.median(steps))
     if robust_deviation(steps) > _MORE_ALIKE * rhythm.jitter * most:
         return False
-    divisors = [size for size in range(1, int(most) // 2 + 1) if int(most) % size == 0]
+    divisors = [size for size in range(1, most // 2 + 1) if most % size == 0]
     chance = [_variation(np.diff(times_ns[::size])) * math.sqrt(size / most) for size in divisors]
-    return rhythm.jitter >= _AS_UNEVEN * min(chance, default=math.inf)
+    rounds = [_variation(np.diff(times_ns[start:][::most])) for start in range(most)[:: 1 + most // _LOOKED_AT]]
+    return float(np.mean(rounds)) >= max(_AS_UNEVEN * min(chance, default=math.inf), _UNEVEN)
 
 
 def _variation(steps: Ints) -> float:

@@ -1,4 +1,4 @@
-"""Why a program fails: the file that it could not open, where its failing runs agree on one."""
+"""Why a program fails: the file that it could not open or run, where its failing runs agree on one."""
 
 import errno
 from collections.abc import Sequence
@@ -21,8 +21,10 @@ from tracekit.analyze.columns import (
     ints_of,
     known,
 )
-from tracekit.analyze.evidence import Lived, where_of_lives
-from tracekit.analyze.patterns import MAX_ANCESTORS, NEARLY_EACH, labels
+from tracekit.analyze.described import NEARLY_EACH
+from tracekit.analyze.evidence import periods_of, where_of_lives
+from tracekit.analyze.failing import PROBED
+from tracekit.analyze.groups import MAX_ANCESTORS, labels
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.windows import Windows, read_windows
 from tracekit.trace import Trace
@@ -32,18 +34,14 @@ SIGPIPE = 13
 #: Whose exit with 1 is an answer, no failure.
 ANSWERS_WITH_1 = ("[", "cmp", "diff", "egrep", "false", "fgrep", "grep", "pgrep", "pidof", "pkill", "test")
 
-_COLUMNS = ("ts_ns", "pid", "path", "ret", "flags")
+_EVENTS = ("open", "exec", "exec_failed")
+_COLUMNS = ("event", "ts_ns", "pid", "path", "ret", "flags")
 #: Fewer runs than this agree by chance; of more than that, so many are looked at, from the first to the last.
 _FEWEST, _MOST = 3, 1_000
 #: Who opens files by the million is no program that cannot start: of more opens in all nothing is said.
 _MOST_OPENS = 4_000_000
 #: A run is at its end if it starts no more processes than this.
 _MOST_AFTER = 4
-#: What programs look for whether it is there or not: words of other languages, time zones, habits of interpreters.
-_PROBED = (
-    r"/(locale|gconv|zoneinfo|terminfo|LC_MESSAGES|glibc-hwcaps)/|\.mo$|\._pth$"
-    r"|(^|/)(pyvenv\.cfg|pybuilddir\.txt|package\.json)$|^/etc/(ld\.so\.|localtime$)|^/(proc/self|sys)/|^/dev/tty$"
-)
 #: What a program may well open once it has failed: code that tells about it, and devices.
 _CODE = r"\.(py|pyc|pm|rb|so)(\.[0-9.]+)?$|^/dev/"
 #: Of open flags, how the file is to be used: to be read only, if all are 0.
@@ -52,11 +50,12 @@ _ACCESS = 3
 
 @dataclass(frozen=True)
 class Unopened:
-    """What the failing runs of a program could not open at last.
+    """What the failing runs of a program could not open, or run, at last.
 
     Attributes:
         life: one of the runs; all that were looked at end as it does.
         opener: who tried in it: the run itself, or a process of it that failed.
+        to_run: whether it was to be run.
         folders: in how many of them a file of that name was looked for.
         times: in how many of `runs` runs.
         whole: whether these are all runs that end so.
@@ -64,6 +63,7 @@ class Unopened:
 
     life: int
     opener: int
+    to_run: bool
     path: str
     error: str
     folders: int
@@ -73,13 +73,14 @@ class Unopened:
 
 
 def unopened(trace: Trace, lives: Lives, programs: Sequence[Ints]) -> tuple[Unopened | None, ...]:
-    """What the failing runs of each program could not open before they ended; null where that is not clear.
+    """What the failing runs of each program could not open, or run, before they ended; null where that is not clear.
 
-    The last open that fails is told: after those before it the program went on. What is opened in another failing run,
-    what programs that end well cannot open either, and what is followed by more work, explains nothing.
+    The last try that fails is told: after those before it the program went on. What is opened in another failing run,
+    what programs that end well cannot open either, and what is followed by more work, explains nothing. Programs that
+    could not be run are to that what files are that could not be opened.
 
     Args:
-        programs: the lives of failing runs, of one program each. The opens are read only if there are any.
+        programs: the lives of failing runs, of one program each. What they tried is read only if there are any.
 
     Raises:
         TraceError: the file is damaged.
@@ -106,7 +107,10 @@ def is_failure(lives: Lives) -> Bools:
 
 @dataclass(frozen=True)
 class _Opens:
-    """Opens in time order: by which life, of which path and name, whether to be read; `names` are all paths."""
+    """Opens and execs in time order: by which life, of which path and name, whether to be read; `names` are all paths.
+
+    A file that is to be opened and one that is to be run are not the same: their numbers are even, and odd.
+    """
 
     life: Ints
     ts_ns: Ints
@@ -123,17 +127,18 @@ class _Opens:
 
 
 def _read(trace: Trace, lives: Lives, wanted: Bools) -> _Opens | None:
-    """The opens of the wanted lives; null if there are none, or too many."""
+    """The opens and execs of the wanted lives; null if there are none, or too many."""
     where, positions = where_of_lives(wanted, lives, trace.start_ns), np.flatnonzero(wanted)
-    lived = Lived(where.lives or (), trace.start_ns)
+    lived = periods_of(where.lives or (), trace.start_ns)
     is_wanted = np.zeros(int(lives.pid.max(initial=0)) + 2, dtype=np.bool_)
     is_wanted[lives.pid[wanted]] = True
     start_ns, end_ns = trace.start_ns + (where.start_ns or 0), trace.start_ns + (where.end_ns or 0) + 1
     pieces, found = list[pa.RecordBatch](), list[Ints]()
-    for rows in trace.batches("open", columns=_COLUMNS, start_ns=start_ns, end_ns=end_ns):
+    for rows in trace.batches(*_EVENTS, columns=_COLUMNS, start_ns=start_ns, end_ns=end_ns):
         pid = ints(rows, "pid")
-        mine = np.flatnonzero(is_wanted[np.minimum(pid, len(is_wanted) - 1)] & known(rows, "ret"))
-        life = lived.life(pid[mine], ints(rows, "ts_ns")[mine])
+        answered = known(rows, "ret") | codes(rows, "event").is_in("exec")
+        mine = np.flatnonzero(is_wanted[np.minimum(pid, len(is_wanted) - 1)] & answered)
+        life = lived.at(pid[mine], ints(rows, "ts_ns")[mine])
         pieces.append(rows.take(arrow_ints(mine[life != NULL])))
         found.append(positions[life[life != NULL]])
         if sum(map(len, found)) > _MOST_OPENS:
@@ -146,17 +151,20 @@ def _read(trace: Trace, lives: Lives, wanted: Bools) -> _Opens | None:
 def _opens(table: pa.Table, life: Ints) -> _Opens:
     order = np.argsort(ints(table, "ts_ns"), kind="stable")
     path, flags = codes(table, "path"), ints(table, "flags")[order]
+    event = codes(table, "event")[order]
+    ran = event.is_in("exec")
+    runs = ran | event.is_in("exec_failed")
     names = arrow_strings((*path.names, ""))  # the last one stands for a path that is not known
     bases = codes(pa.table({"name": pc.replace_substring_regex(names, "^.*/", "")}), "name").codes
     number = path.codes[order]
     return _Opens(
         life=life[order],
         ts_ns=ints(table, "ts_ns")[order],
-        path=number,
-        base=bases[number],
-        ret=ints(table, "ret")[order],
+        path=np.where(number == NULL, NULL, 2 * number + runs),
+        base=2 * bases[number] + runs,
+        ret=np.where(ran, 0, ints(table, "ret")[order]),
         reads=(flags == NULL) | (flags & _ACCESS == 0),
-        probed=_fit(names, _PROBED)[number] | (number == NULL),
+        probed=_fit(names, PROBED)[number] | (number == NULL),
         code=_fit(names, _CODE)[number],
         names=path,
     )
@@ -232,7 +240,8 @@ class _Suspect:
         return Unopened(
             life=int(mine[0]),
             opener=int(opens.life[one]),
-            path=opens.names.names[opens.path[one]],
+            to_run=bool(opens.path[one] % 2),
+            path=opens.names.names[opens.path[one] // 2],
             error=errno.errorcode.get(number, f"errno {number}"),
             folders=len(np.unique(opens.path[alike])),
             times=times,
@@ -260,6 +269,7 @@ class _Suspect:
         run = self.run[opens.life[new]]
         new, run = new[at[run] != NULL], run[at[run] != NULL]
         own = (opens.life[new] == run) | (opens.life[new] == opens.life[at[run]])
+        own &= opens.path[new] // 2 != opens.path[at[run]] // 2  # a shell looks into what it could not run
         goes_on = np.zeros(len(lives), dtype=np.bool_)
         goes_on[run[own & (opens.ts_ns[new] > opens.ts_ns[at[run]])]] = True
         parts = np.flatnonzero(self.failing)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analyze import kernels
 from tracekit.analyze.blocks import BlockIO
 from tracekit.analyze.census import Census
 from tracekit.analyze.columns import NULL, OTHERS, UNKNOWN, Codes, Ints, busiest
 from tracekit.analyze.histogram import Histogram, Histograms
-from tracekit.analyze.kernels import SECTOR_BYTES
+from tracekit.analyze.kernels import distributions as kernels
+from tracekit.analyze.kernels.pairing import SECTOR_BYTES
 from tracekit.analyze.opens import Opens
 from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import BlockUse, OpenUse, ProcessUse, Sizes
@@ -118,7 +118,12 @@ class OpenTally:
 def _failures(errors: Ints) -> dict[str, int]:
     """How often each error came, the most frequent first."""
     numbers = sorted(np.flatnonzero(errors).tolist(), key=lambda number: (-int(errors[number]), number))
-    return {errno.errorcode.get(number, f"errno {number}"): int(errors[number]) for number in numbers}
+    return {error_name(number): int(errors[number]) for number in numbers}
+
+
+def error_name(number: int) -> str:
+    """The name of an error number, such as ENOENT."""
+    return errno.errorcode.get(number, f"errno {number}")
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,6 @@ def _processes(codes: Codes, started: Ints, lives: Lives) -> Iterator[ProcessUse
 def _process(name: str, rows: Ints, lives: Lives) -> ProcessUse:
     lifetime = lives.lifetime_ns[rows]
     known = lifetime[lifetime != NULL]
-    failed = lives.exited_badly[rows] | (lives.exec_ns[rows] == NULL)
     middle = Histogram.of(known).percentiles((0.5,))[0] if len(known) else None
-    return ProcessUse(name, len(rows), int(failed.sum()), middle, int(known.max()) if len(known) else None)
+    failed = int(lives.exited_badly[rows].sum())
+    return ProcessUse(name, len(rows), failed, middle, int(known.max()) if len(known) else None)

@@ -1,9 +1,9 @@
 """What a report is measured beside, each a process of its own: analyze_peers.py scan|families|duckdb|pandas TRACE."""
 
+import json
 import sys
 
 import click
-import numpy as np
 import pyarrow.parquet as pq
 
 #: The columns that a report uses, by family.
@@ -16,7 +16,9 @@ _USED = {
     ),
     "open": ("ts_ns", "comm", "cgroup", "path", "ret", "duration_ns", "flags"),
 }
-_PERCENTILES = (0.5, 0.9, 0.99, 0.999)
+_PERCENTILES = [0.5, 0.9, 0.99, 0.999]
+#: Latencies of I/O, each for all and by these columns.
+_BLOCK = {"queue": ("", "disk, op"), "device": ("", "disk, op"), "total": ("", "disk, op", "comm")}
 
 
 def scan(trace: str) -> None:
@@ -36,29 +38,48 @@ def families(trace: str) -> None:
 
 
 def duckdb(trace: str) -> None:
-    """Latencies of I/O by disk and op, of opens by command, and of processes, by window functions."""
+    """The latencies of a report by window functions, as SQL says them shortly and DuckDB runs them fast."""
     import duckdb as db
 
-    figures = f"count(*), min(ns), max(ns), avg(ns), quantile_cont(ns, {list(_PERCENTILES)})"
-    queries = (
-        f"""select disk, op, event, {figures} from (
-            select disk, op, event, lead(event) over w as following, lead(ts_ns) over w - ts_ns as ns
+    def tell(metric: str, ns: str, rows: str, groupings: tuple[str, ...]) -> None:
+        for by in groupings:
+            figures = f"count({ns}), min({ns}), max({ns}), quantile_cont({ns}, {_PERCENTILES})"
+            keys = ", ".join(f"coalesce({name}, '')" for name in by.split(", ") if name)
+            groups = f"group by {by}" if by else ""
+            query = f"select [{keys}], {figures} from {rows} where {ns} is not null {groups}"
+            for group, count, least, greatest, percentiles in db.execute(query).fetchall():
+                _tell(metric, group, count, least, greatest, percentiles)
+
+    # Once into a table and then group by group: in half the time of one query with all of them, which holds all values.
+    db.execute(
+        f"""create temp table request as
+        select disk, op, comm, second_ns - ts_ns as queue, third_ns - second_ns as device, third_ns - ts_ns as total
+        from (
+            select event, ts_ns, disk, op, comm,
+                lead(event) over w as second, lead(ts_ns) over w as second_ns,
+                lead(event, 2) over w as third, lead(ts_ns, 2) over w as third_ns
             from read_parquet('{trace}') where event in ('block_start', 'block_issue', 'block_complete')
             window w as (partition by dev, request order by ts_ns))
-        where event = 'block_start' and following = 'block_issue'
-           or event = 'block_issue' and following = 'block_complete' group by all""",
-        f"select comm, {figures} from (select comm, duration_ns as ns from read_parquet('{trace}') "
-        "where event = 'open') group by all",
-        f"select comm, {figures} from (select comm, ts_ns - start_ns as ns from read_parquet('{trace}') "
-        "where event = 'exit') group by all",
+        where event = 'block_start' and second = 'block_issue' and third = 'block_complete'"""
     )
-    for query in queries:
-        click.echo(db.execute(query).fetchall())
+    for metric, groupings in _BLOCK.items():
+        tell(f"block.{metric}", metric, "request", groupings)
+    of = f"(select * from read_parquet('{trace}') where event ="
+    tell("open", "duration_ns", f"{of} 'open')", ("", "comm"))
+    tell("process.lifetime", "ts_ns - start_ns", f"{of} 'exit')", ("", "comm"))
 
 
 def pandas(trace: str) -> None:
     """The same, as one would write it down."""
     import pandas as pd
+
+    def tell(metric: str, rows: pd.DataFrame, ns: str, groupings: tuple[str, ...]) -> None:
+        for by in groupings:
+            names = by.split(", ") if by else []
+            groups = rows.groupby(names, observed=True)[ns] if names else [((), rows[ns])]
+            for group, values in groups:
+                told = values.quantile(_PERCENTILES).tolist()
+                _tell(metric, [str(name) for name in group], len(values), int(values.min()), int(values.max()), told)
 
     columns = ["ts_ns", "event", "dev", "request", "disk", "op", "comm", "duration_ns", "start_ns"]
     frame = pd.read_parquet(trace, columns=columns)
@@ -66,19 +87,19 @@ def pandas(trace: str) -> None:
         "ts_ns", kind="stable"
     )
     slots = block.groupby(["dev", "request"], observed=True)
-    block = block.assign(following=slots.event.shift(-1), ns=slots.ts_ns.shift(-1) - block.ts_ns)
-    queue = block[(block.event == "block_start") & (block.following == "block_issue")]
-    device = block[(block.event == "block_issue") & (block.following == "block_complete")]
+    later = {name: (slots.event.shift(-n), slots.ts_ns.shift(-n)) for n, name in ((1, "second"), (2, "third"))}
+    (second, second_ns), (third, third_ns) = later["second"], later["third"]
+    block = block.assign(queue=second_ns - block.ts_ns, device=third_ns - second_ns, total=third_ns - block.ts_ns)
+    whole = (block.event == "block_start") & (second == "block_issue") & (third == "block_complete")
+    for metric, groupings in _BLOCK.items():
+        tell(f"block.{metric}", block[whole], metric, groupings)
     opens, exits = frame[frame.event == "open"], frame[frame.event == "exit"]
-    exits = exits.assign(ns=exits.ts_ns - exits.start_ns)
-    for part, by, column in (
-        (queue, ["disk", "op"], "ns"),
-        (device, ["disk", "op"], "ns"),
-        (opens, ["comm"], "duration_ns"),
-        (exits, ["comm"], "ns"),
-    ):
-        groups = part.groupby(by, observed=True)[column]
-        click.echo((groups.agg(["count", "min", "max", "mean"]), groups.quantile(np.array(_PERCENTILES))))
+    tell("open", opens, "duration_ns", ("", "comm"))
+    tell("process.lifetime", exits.assign(ns=exits.ts_ns - exits.start_ns), "ns", ("", "comm"))
+
+
+def _tell(metric: str, group: list[str], count: int, least: int, greatest: int, percentiles: list[float]) -> None:
+    click.echo(json.dumps((metric, group, count, least, greatest, percentiles)))
 
 
 if __name__ == "__main__":

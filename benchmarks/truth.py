@@ -127,7 +127,7 @@ def of_causes(truth: dict[str, Any], report: Report, slow_ns: int = 1_000_000) -
 
 
 def of_reasons(truth: dict[str, Any], report: Report) -> Outcome:
-    """Whether the missing file is told as the reason why the service fails, and no other file."""
+    """Whether what is missing is told as the reason why the service fails, and nothing else."""
     told = [one.evidence["path"] for one in report.findings if one.evidence.get("program") == "service"]
     planted = truth["path"] is not None
     return Outcome(int(planted), int(planted and truth["path"] in told), sum(path != truth["path"] for path in told))
@@ -143,9 +143,8 @@ def of_changes(truth: dict[str, Any], trace: Trace) -> Outcome:
     half = trace.metadata.duration_ns // 2
     parts = (Part(trace, Selection(None, half)), Part(trace, Selection(half, None)))
     told = [change.kind for change in diff(*parts).changes]
-    wanted = {"latency": ("latency", "mode")}.get(truth.get("change", ""), (truth.get("change"),))
-    found = any(kind in wanted for kind in told)
-    return Outcome(int("change" in truth), int(found), sum(kind not in wanted for kind in told))
+    wanted = truth.get("change")
+    return Outcome(int("change" in truth), int(wanted in told), sum(kind != wanted for kind in told))
 
 
 class Seen:

@@ -55,15 +55,10 @@ def write_trace(
     """
     # What recording has left in Arrow's hands would be counted on top of what writing takes.
     pa.default_memory_pool().release_unused()
-    try:
-        with putting(output, force) as temporary:
-            metadata = _write(journal, temporary, complete, on_progress)
-            give_to_caller_of_sudo(temporary)
-    except FileExistsError:
-        raise UsageError(
-            f"{output} has come while recording: keep what was recorded under another name with "
-            f"'tracekit recover {output} -o NAME'"
-        ) from None
+    remedy = f"keep what was recorded under another name with 'tracekit recover {output} -o NAME'"
+    with putting(output, force, remedy) as temporary:
+        metadata = _write(journal, temporary, complete, on_progress)
+        give_to_caller_of_sudo(temporary)
     return metadata
 
 
@@ -82,6 +77,7 @@ def _write(journal: JournalReader, path: Path, complete: bool, on_progress: Call
                     writer.write(family, within)
                 on_progress(min(sum(writer.rows.values()) / expected, 1.0))
         metadata = _footer(journal, writer.rows, early, last_ns, complete)
+        Metadata.from_json(metadata.to_json())  # what could not be read would take the journal's place
         if complete:
             _check_whole(journal, metadata, writer.rows)
         writer.close(metadata)
@@ -292,6 +288,7 @@ def recover(
             check_output(output, force)
             remove_temporaries(output)
             metadata = write_trace(journal, output, complete=False, force=force, on_progress=on_progress)
+        open_trace(output).verify()  # while there still is the journal
         remove_temporaries(recording)
         journal.remove()
     finally:

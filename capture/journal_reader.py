@@ -12,9 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from tracekit.capture.journal import RUNNING, SCHEMAS, Progress, file_name, open_folder, take_lock
-from tracekit.errors import TraceError
+from tracekit.errors import TraceError, first_line
 from tracekit.files import remove_folder
-from tracekit.metadata import Anchor, Counters, Metadata
+from tracekit.metadata import Anchor, Counters, Metadata, build
+from tracekit.schema import FAMILIES
 from tracekit.units import SECOND_NS
 
 #: A trace has its clocks so often.
@@ -25,6 +26,10 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 # Of a stream at a flush: its length, its checksum, and when that was.
 _Mark = tuple[int, int, int]
+
+
+def _are_known(counters: dict[str, Counters]) -> bool:
+    return set(counters) <= set(FAMILIES)
 
 
 class _SegmentReader:
@@ -42,19 +47,24 @@ class _SegmentReader:
         self.damaged: list[str] = []
         lines = self._account()
         try:
-            self.start: Metadata | None = Metadata.from_json(lines[0])
+            start = Metadata.from_json(lines[0])
         except (TraceError, IndexError):
-            self.start = None
+            start = None
+        known = start is not None and start.clock.anchors and _are_known(start.counters)
+        self.start: Metadata | None = start if known else None
         self.progress: list[Progress] = []
         marks: dict[str, list[_Mark]] = {name: [] for name in SCHEMAS}
         for line in lines[1:]:
             try:
                 raw = json.loads(line)
-                counters = {family: Counters(**values) for family, values in raw["counters"].items()}
-                self._keep((Anchor(raw["boot_ns"], raw["realtime_ns"]), counters))
-                for name, (size, checksum) in raw["streams"].items():
-                    marks[name].append((int(size), int(checksum), int(raw["boot_ns"])))
-            except (ValueError, KeyError, TypeError, AttributeError):
+                anchor, counters = build(Anchor, raw, "line"), build(dict[str, Counters], raw["counters"], "counters")
+                streams = build(dict[str, tuple[int, ...]], raw["streams"], "streams")
+                if not _are_known(counters):
+                    raise KeyError(*counters)
+                for name, (size, checksum) in streams.items():
+                    marks[name].append((size, checksum, anchor.boot_ns))
+                self._keep((anchor, counters))
+            except (ValueError, KeyError, TypeError, RecursionError):
                 self._complain("a line of the account")
         self.broken: dict[str, int] = {}
         self._good = {name: self._whole(name, marks[name]) for name in SCHEMAS if marks[name]}
@@ -89,7 +99,7 @@ class _SegmentReader:
         with memoryview(mapped) as data:
             for size, expected, at_ns in marks:
                 checksum = zlib.crc32(data[good:size], checksum)
-                if size > len(data) or checksum != expected:
+                if not good <= size <= len(data) or checksum != expected:
                     self._complain(f"{name} events")
                     self.broken[name] = since_ns
                     break
@@ -112,12 +122,29 @@ class _SegmentReader:
         schema = SCHEMAS[name]
         included = None if columns is None else [schema.get_field_index(column) for column in columns]
         options = pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
-        mapped = self._mapped(name)
-        with pa.ipc.open_stream(pa.py_buffer(mapped).slice(0, good), options=options) as reader:
-            for batch in reader:
-                yield batch
-                # What was read would otherwise stay in this process's memory until the whole file was.
-                mapped.madvise(mmap.MADV_DONTNEED)
+        expected = schema if included is None else pa.schema([schema.field(place) for place in sorted(included)])
+        try:
+            mapped = self._mapped(name)
+            with pa.ipc.open_stream(pa.py_buffer(mapped).slice(0, good), options=options) as reader:
+                if reader.schema != expected:
+                    raise pa.ArrowInvalid("other columns than a recorder writes")
+                for batch in reader:
+                    # The checksums vouch for what was written, not for who wrote it.
+                    batch.validate(full=True)
+                    if batch["ts_ns"].null_count or (columns is None and batch["event"].null_count):
+                        raise pa.ArrowInvalid("an event without a time or a name")
+                    yield batch
+                    # What was read would otherwise stay in this process's memory until the whole file was.
+                    mapped.madvise(mmap.MADV_DONTNEED)
+        except MemoryError as error:
+            raise TraceError(
+                f"the journal's file {file_name(self.number, name)} takes more memory than there is"
+            ) from error
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise TraceError(
+                f"the journal's file {file_name(self.number, name)} is damaged, though its checksums are right: "
+                f"{first_line(error)}"
+            ) from error
 
 
 def _is_whole(line: bytes) -> bool:

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import IO
 
-from tracekit.errors import TraceError
+from tracekit.errors import TraceError, first_line
 
 #: How every zip file begins that has something in it.
 MAGIC = b"PK\x03\x04"
@@ -48,7 +48,7 @@ def unpacked(path: Path) -> IO[bytes]:
             with zipfile.ZipFile(raw) as bundle:
                 return _unpacked(bundle, path)
     except _DAMAGES as error:
-        raise TraceError(f"{path} is damaged: {error or type(error).__name__}".splitlines()[0]) from error
+        raise TraceError(f"{path} is damaged: {first_line(error)}") from error
 
 
 def _check_directory(raw: IO[bytes], path: Path) -> None:

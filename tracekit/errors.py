@@ -27,3 +27,11 @@ class UnsupportedError(TracekitError):
     """This machine cannot record: no privilege, or the kernel lacks what is needed."""
 
     exit_code = 4
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; of memory that there is not, why so much was wanted."""
+    said = str(error).strip().splitlines()
+    if said:
+        return said[0]
+    return "it claims to be larger than memory" if isinstance(error, MemoryError) else type(error).__name__

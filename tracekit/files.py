@@ -6,7 +6,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from tracekit.errors import UsageError
 
 # Room for what is put around the name of a temporary file and of a journal, within the 255 of a file system.
 _LONGEST_NAME = 230
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 #: In a journal, the file that its recorder has locked.
 JOURNAL_LOCK = "lock"
@@ -41,12 +43,20 @@ def is_being_recorded(path: Path) -> bool:
     return False
 
 
-def check_output(path: Path, force: bool = False) -> None:
+def check_output(path: Path, force: bool = False, sources: Iterable[Path] = ()) -> None:
     """Refuse an output that cannot be written, before any work is done for it.
 
+    Args:
+        path: the file to write.
+        force: it may replace one that exists.
+        sources: what is read for it, none of which it may replace.
+
     Raises:
-        UsageError: the folder is missing or not writable, or the file exists and `force` is not given.
+        UsageError: the folder is missing or not writable, or the file exists and `force` is not given, or is a source.
     """
+    for source in sources:
+        if _is_same_file(path, source):
+            raise UsageError(f"{path} is what is read: choose another output with -o")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"the folder {folder} does not exist: create it, or choose another output with -o")
@@ -62,8 +72,31 @@ def check_output(path: Path, force: bool = False) -> None:
         raise UsageError(f"the folder {folder} cannot be written to: choose another output with -o")
 
 
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file, be it by links."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # there is none, or its name is no name
+        return False
+
+
 @contextlib.contextmanager
-def putting(path: Path, force: bool = False) -> Iterator[Path]:
+def naming(path: Path) -> Iterator[None]:
+    """Where there is no room for a file that is made in this block, the error names it, whatever was written just then.
+
+    Raises:
+        OSError: the same as in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextlib.contextmanager
+def putting(path: Path, force: bool = False, remedy: str = "choose another output with -o") -> Iterator[Path]:
     """A file beside `path` to write to; on success synced and renamed to `path`, on failure removed.
 
     It is readable by its owner only: arguments and paths hold secrets. The name that is given leads to the very file
@@ -72,39 +105,39 @@ def putting(path: Path, force: bool = False) -> Iterator[Path]:
     Args:
         path: the name in the end.
         force: replace a file that has that name.
+        remedy: what to do where a file with that name has come meanwhile.
 
     Raises:
-        FileExistsError: a file with that name has come meanwhile, and `force` is not given.
+        UsageError: one has come, and `force` is not given.
         OSError: the file cannot be made, or was replaced.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        yield Path(f"/proc/self/fd/{descriptor}")
-        os.fsync(descriptor)
-        if not os.path.samestat(os.lstat(temporary), os.fstat(descriptor)):
-            raise OSError(errno.ESTALE, f"another user has replaced {temporary}")
-        if force:
-            temporary.replace(path)
-        else:
-            _rename_to_new(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
-    sync_folder(path.absolute().parent)
+    with naming(path):
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            yield Path(f"/proc/self/fd/{descriptor}")
+            os.fsync(descriptor)
+            if not os.path.samestat(os.lstat(temporary), os.fstat(descriptor)):
+                raise OSError(errno.ESTALE, f"another user has replaced {temporary}")
+            if force:
+                temporary.replace(path)
+            else:
+                _rename_to_new(temporary, path, remedy)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        sync_folder(path.absolute().parent)
 
 
-def _rename_to_new(temporary: Path, path: Path) -> None:
+def _rename_to_new(temporary: Path, path: Path, remedy: str) -> None:
     """Rename a file unless its new name is taken: a second name can be made in one step only if it is new."""
     try:
         path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
+    except OSError:  # the name is taken, or the file system has no hard links
         if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            raise UsageError(f"{path} has come meanwhile: {remedy}") from None
         temporary.replace(path)
     else:
         temporary.unlink()

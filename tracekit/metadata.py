@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.errors import TraceError
-from tracekit.schema import FORMAT
+from tracekit.schema import FORMAT, MOST_NS, RECORDED_FAMILIES
 from tracekit.units import format_ns, format_span
 
 
@@ -145,6 +145,11 @@ class Metadata:
         """The footer's text; `from_json` gives the same object back."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":"))
 
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The families that were recorded: all, where the file does not tell."""
+        return self.events or RECORDED_FAMILIES
+
     @classmethod
     def from_json(cls, text: str | bytes) -> "Metadata":
         """Read a footer, passing over fields that a later tracekit may have added.
@@ -154,6 +159,7 @@ class Metadata:
         """
         try:
             raw = json.loads(text)
+            json.dumps(raw, ensure_ascii=False).encode()  # half a character could be read, but never written
             version = raw["format"]
             if isinstance(version, int) and version > FORMAT:
                 raise TraceError(
@@ -162,9 +168,9 @@ class Metadata:
             for required in ("clock", "counters"):
                 if required not in raw:
                     raise KeyError(required)
-            found = _build(cls, raw, "metadata")
-            if found.format < 1 or found.duration_ns < 0:
-                raise ValueError("a number below its least value")
+            found = build(cls, raw, "metadata")
+            if found.format < 1 or not 0 <= found.duration_ns <= MOST_NS:
+                raise ValueError("a format or a duration that cannot be")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TraceError(f"its metadata is damaged ({type(error).__name__}: {error})") from error
         return cast(Metadata, found)
@@ -182,17 +188,21 @@ def _chosen(filters: dict[str, Any]) -> str | None:
     return " and ".join(parts) or None
 
 
-def _build(hint: Any, raw: Any, name: str) -> Any:
-    """What JSON says, as the annotated type; TypeError where it does not fit."""
+def build(hint: Any, raw: Any, name: str) -> Any:
+    """What JSON says, as the annotated type.
+
+    Raises:
+        TypeError: it does not fit.
+    """
     if dataclasses.is_dataclass(hint) and isinstance(raw, dict):
         return _build_dataclass(hint, raw)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is UnionType:
-        return None if raw is None else _build(arguments[0], raw, name)
+        return None if raw is None else build(arguments[0], raw, name)
     if origin is tuple and isinstance(raw, list):
-        return tuple(_build(arguments[0], item, name) for item in raw)
+        return tuple(build(arguments[0], item, name) for item in raw)
     if origin is dict and isinstance(raw, dict):
-        return {key: _build(arguments[1], value, name) for key, value in raw.items()}
+        return {key: build(arguments[1], value, name) for key, value in raw.items()}
     if hint is Any:
         return raw
     # A JSON true is no number, though Python's bool is an int; what does not fit 64 bits fits no column either.
@@ -204,4 +214,4 @@ def _build(hint: Any, raw: Any, name: str) -> Any:
 def _build_dataclass(kind: Any, raw: dict[str, Any]) -> Any:
     hints = get_type_hints(kind)
     names = [item.name for item in dataclasses.fields(kind) if item.name in raw]
-    return kind(**{name: _build(hints[name], raw[name], name) for name in names})
+    return kind(**{name: build(hints[name], raw[name], name) for name in names})

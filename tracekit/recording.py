@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tracekit.errors import UsageError
 from tracekit.trace import Trace, to_pandas
-from tracekit.units import MAX_DURATION_NS, SECOND_NS, parse_duration
+from tracekit.units import MAX_DURATION_NS, SECOND_NS, parse_offset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,10 @@ class Events(ABC, Generic[Rows]):
         return self._given(read_table(self._trace, self.selection, table, columns))
 
     def columns(self, table: Table) -> Rows:
-        """What the columns of a table are: `column`, `type`, `unit` and `meaning`, for example of `"opens"`."""
+        """What the columns of a table are: `column`, `type`, `unit` and `meaning`, for example of `"opens"`.
+
+        pandas prints as many columns as have room in a line: `.to_string()` has all.
+        """
         from tracekit.analyze.frames import columns_of, type_name
 
         rows = [
@@ -176,16 +179,24 @@ class Looks(Events["pd.DataFrame"]):
         Args:
             start: of the first event, from the start of the recording; as it is by default, like the others.
             end: before which the last event lies, likewise.
-            comm: only the processes and opens of this command, and the I/O that it submitted.
+            comm: only the processes and opens of this command, and the I/O that it submitted; of a longer name the 15
+                bytes that the kernel keeps.
             disk: of I/O, only that of this disk.
 
         Raises:
-            UsageError: there is no such stretch of time; times do not count from the end.
+            UsageError: there is no such stretch of time, or nothing of the command or disk in the whole recording;
+                times do not count from the end.
+            TraceError: the file is damaged.
         """
-        given = {"start_ns": _offset_ns(start), "end_ns": _offset_ns(end), "comm": comm, "disk": disk}
+        from tracekit.analyze.selection import kept_name
+
+        name = None if comm is None else kept_name(self._trace, comm)
+        given = {"start_ns": _offset_ns(start), "end_ns": _offset_ns(end), "comm": name, "disk": disk}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         chosen = replace(self.selection, **changes)
         chosen.check(self._trace)
+        if comm is not None or disk is not None:
+            chosen.check_names(self._trace)
         return Part(self._trace, chosen)
 
     def __getitem__(self, when: slice) -> "Part":
@@ -294,7 +305,7 @@ def _offset_ns(when: Moment | None) -> int | None:
     if when is None:
         return None
     if isinstance(when, str):
-        return 0 if when.strip() in ("0", "0s") else parse_duration(when)
+        return parse_offset(when)
     if not 0 <= when * SECOND_NS <= MAX_DURATION_NS:
         raise UsageError(f"{when} is no time in a recording: seconds count from its start, up to a year")
     return round(when * SECOND_NS)

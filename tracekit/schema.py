@@ -86,6 +86,9 @@ COLUMNS = (
     Column("lost_family", _STRING, ("lost",), "the family they belonged to"),
 )
 
+#: No event is further from the beginning of its recording: what lies between two of them has a number, too.
+MOST_NS = (1 << 62) - 1
+
 SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 
 

@@ -1,9 +1,12 @@
 """Strings from a trace are hostile: what a terminal may be shown of them."""
 
 import difflib
+import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+#: So many bytes of a name are in the command name of a task.
+COMM_BYTES = 15
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -39,7 +42,20 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def command_name(name: str) -> str:
+    """A program's name as the kernel keeps it."""
+    return decode(os.fsencode(name)[:COMM_BYTES])
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """Of known names the one most like this, or the only one that begins so; null if neither is there."""
+    known = tuple(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    begun = [one for one in known if one.startswith(name)]
+    return near[0] if near else begun[0] if len(begun) == 1 else None
+
+
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """What to do about a name that is none of those known: the one that was meant, if it can be told, else all."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    near = meant(name, known)
+    return f"there are {', '.join(known)}" if near is None else f"did you mean {near!r}?"

@@ -5,23 +5,26 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tracekit import bundle
-from tracekit.errors import TraceError, UsageError
+from tracekit import bundle, claims
+from tracekit.errors import TraceError, UsageError, first_line
 from tracekit.files import is_being_recorded, journal_path
 from tracekit.metadata import Metadata
-from tracekit.schema import ALL_EVENTS, FAMILY_OF, METADATA_KEY, SCHEMA
+from tracekit.schema import ALL_EVENTS, FAMILY_OF, MAX_ROW_GROUP_ROWS, METADATA_KEY, MOST_NS, SCHEMA
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MAGIC = b"PAR1"
 _PIECE = 1 << 20
+_Opened: TypeAlias = tuple[pq.ParquetFile, list[claims.RowGroup]]
+_TEXTS = [item.name for item in SCHEMA if pa.types.is_dictionary(item.type) or pa.types.is_list(item.type)]
+_NEEDED = ("ts_ns", "event")
 
 
 def open_trace(path: str | os.PathLike[str]) -> "Trace":
@@ -54,7 +57,8 @@ class Trace:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.on_read = lambda rows: None
-        self._source, self._file = _open_parquet(path)
+        self._source, (self._file, self._row_groups) = _open_parquet(path)
+        self._checked: set[tuple[int, str]] = set()  # columns of row groups whose claims were found to be true
         raw = (self._file.metadata.metadata or {}).get(METADATA_KEY)
         if raw is None:
             raise TraceError(f"{path} is a Parquet file, but no trace: it has no tracekit metadata")
@@ -85,10 +89,9 @@ class Trace:
     def _check_columns(self) -> None:
         schema = self._file.schema_arrow
         for item in SCHEMA:
-            if item.name not in schema.names:
-                raise TraceError(
-                    f"{self.path} lacks the column {item.name!r} of format {self.metadata.format}: it is damaged"
-                )
+            if (there := schema.names.count(item.name)) != 1:
+                how = f"has {there} columns" if there else "lacks the column"
+                raise TraceError(f"{self.path} {how} {item.name!r} of format {self.metadata.format}: it is damaged")
             found = schema.field(item.name).type
             if _plain(found) != _plain(item.type):
                 raise TraceError(f"{self.path} has {found} in the column {item.name!r} where {item.type} belongs")
@@ -108,8 +111,9 @@ class Trace:
         anchors = self.metadata.clock.anchors
         if anchors:
             return anchors[0].boot_ns
-        groups = [self._statistics(group, "ts_ns") for group in range(self._file.num_row_groups)]
-        return min((int(statistics.min) for statistics in groups if statistics is not None), default=0)
+        return min(
+            (extremes[0] for group in range(len(self._row_groups)) if (extremes := self._times(group))), default=0
+        )
 
     @property
     def end_ns(self) -> int:
@@ -147,16 +151,42 @@ class Trace:
                 raise UsageError(f"there is no column {name!r}: there are {', '.join(SCHEMA.names)}")
         keys = [*(["event"] if events else []), *(["ts_ns"] if start_ns is not None or end_ns is not None else [])]
         read = list(dict.fromkeys([*wanted, *keys]))
-        # A reader of its own: one reader must not be used by two threads at once.
-        file = _reader(self._source, self._file.metadata)
+        # Readers of its own: one must not be used by two threads at once. Mostly one is enough for all row groups.
+        readers = functools.cache(functools.partial(claims.reader, self._source, self._file.metadata))
         for group in self._groups(events, start_ns, end_ns):
             try:
-                table = file.read_row_group(group, columns=read, use_threads=False)
-            except (OSError, pa.ArrowException) as error:
-                raise TraceError(f"{self.path} is damaged in row group {group}: {_first_line(error)}") from error
+                table = self._row_group(readers, group, read)
+            except (OSError, pa.ArrowException, MemoryError) as error:
+                raise TraceError(f"{self.path} is damaged in row group {group}: {first_line(error)}") from error
             self.on_read(len(table))
             table = _select(table, events, start_ns, end_ns).select(wanted)
             yield from table.unify_dictionaries().combine_chunks().to_batches()
+
+    def _row_group(
+        self, readers: Callable[[tuple[str, ...]], pq.ParquetFile], group: int, names: list[str]
+    ) -> pa.Table:
+        """Columns of a row group as the format has them, whoever wrote the file."""
+        new = [name for name in names if (group, name) not in self._checked]
+        leaves = [(leaf, name) for name in new for leaf in self._leaves[name].values()]
+        claims.check(self._source, self._file.schema, self._row_groups[group], leaves, MAX_ROW_GROUP_ROWS)
+        texts = [(leaf, path) for name in names if name in _TEXTS for path, leaf in self._leaves[name].items()]
+        file = readers(claims.coded(self._row_groups[group], texts))
+        table = file.read_row_group(group, columns=names, use_threads=False)
+        columns = {name: _sound(table.column(name), name) for name in table.schema.names}
+        if "ts_ns" in new:
+            self._check_times(columns["ts_ns"])
+        self._checked.update((group, name) for name in new)
+        return pa.table(columns)
+
+    def _check_times(self, times: pa.ChunkedArray) -> None:
+        """Differences of times are everywhere, so they must have numbers.
+
+        Raises:
+            ArrowInvalid: one is of another recording, or of none.
+        """
+        for time_ns in pc.min_max(times).as_py().values():
+            if time_ns is not None and abs(time_ns - self.start_ns) > MOST_NS:
+                raise pa.ArrowInvalid(f"its column 'ts_ns' holds {time_ns}, which is no time in this recording")
 
     def verify(self) -> None:
         """Read all of it, and keep nothing.
@@ -193,31 +223,42 @@ class Trace:
 
     def rows_of(self, *events: str, start_ns: int | None = None, end_ns: int | None = None) -> int:
         """How many rows `batches` reads to find these: those of all row groups that may hold some."""
-        groups = self._groups(events, start_ns, end_ns)
-        return sum(self._file.metadata.row_group(group).num_rows for group in groups)
+        return sum(self._row_groups[group].rows for group in self._groups(events, start_ns, end_ns))
 
     def _groups(self, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> list[int]:
-        every = range(self._file.num_row_groups)
-        return [group for group in every if self._may_hold(group, events, start_ns, end_ns)]
+        return [group for group in range(len(self._row_groups)) if self._may_hold(group, events, start_ns, end_ns)]
 
     def _may_hold(self, group: int, events: Sequence[str], start_ns: int | None, end_ns: int | None) -> bool:
-        times, names = self._statistics(group, "ts_ns"), self._statistics(group, "event")
-        if times is not None and start_ns is not None and times.max < start_ns:
+        times, names = self._times(group), self._extremes(group, "event")
+        if times is not None and start_ns is not None and times[1] < start_ns:
             return False
-        if times is not None and end_ns is not None and times.min >= end_ns:
+        if times is not None and end_ns is not None and times[0] >= end_ns:
             return False
-        return not events or names is None or any(names.min <= name <= names.max for name in events)
+        return not events or names is None or any(names[0] <= name.encode() <= names[1] for name in events)
 
-    def _statistics(self, group: int, column: str) -> Any:
-        """Least and greatest value of a column in a row group (`min`, `max`), or None where the file has none."""
-        statistics = self._file.metadata.row_group(group).column(self._leaves[column]).statistics
-        return statistics if statistics is not None and statistics.has_min_max else None
+    def _times(self, group: int) -> tuple[int, int] | None:
+        """Times of the first and of the last event in a row group, or None where the file does not tell."""
+        times = self._extremes(group, "ts_ns")
+        if times is None or {len(time) for time in times} != {8}:
+            return None
+        return int.from_bytes(times[0], "little", signed=True), int.from_bytes(times[1], "little", signed=True)
+
+    def _extremes(self, group: int, column: str) -> tuple[bytes, bytes] | None:
+        """Least and greatest value of a column in a row group, or None where the file does not tell."""
+        (leaf,) = self._leaves[column].values()
+        found = self._row_groups[group]
+        chunk = found.chunk(leaf) if leaf < len(found) else None
+        return None if chunk is None or chunk.least is None or chunk.greatest is None else (chunk.least, chunk.greatest)
 
     @functools.cached_property
-    def _leaves(self) -> dict[str, int]:
-        # Parquet numbers leaves, Arrow columns: they differ once a later format nests something.
+    def _leaves(self) -> dict[str, dict[str, int]]:
+        """Of each column of the format its parts in the file, by their paths: Parquet numbers these, Arrow columns."""
         schema = self._file.schema
-        return {schema.column(index).path: index for index in range(len(schema))}
+        paths = {schema.column(index).path: index for index in range(len(schema))}
+        return {
+            name: {path: index for path, index in paths.items() if path == name or path.startswith(f"{name}.")}
+            for name in SCHEMA.names
+        }
 
     def __repr__(self) -> str:
         return f"<Trace {self.path}: {self._file.metadata.num_rows:,} events>"
@@ -238,7 +279,7 @@ def to_pandas(table: pa.Table) -> "pd.DataFrame":
     return cast("pd.DataFrame", table.to_pandas(types_mapper=kinds.get))
 
 
-def _open_parquet(path: Path) -> tuple[pa.OSFile, pq.ParquetFile]:
+def _open_parquet(path: Path) -> tuple[pa.OSFile, _Opened]:
     """The file, and a reader of it; it is not mapped, so that its pages are not this process's memory."""
     size, head, tail = _ends(path)
     if size == 0:
@@ -250,7 +291,7 @@ def _open_parquet(path: Path) -> tuple[pa.OSFile, pq.ParquetFile]:
     return _open_whole(path, path, size, head, tail)
 
 
-def _open_whole(path: Path, place: Path, size: int, head: bytes, tail: bytes) -> tuple[pa.OSFile, pq.ParquetFile]:
+def _open_whole(path: Path, place: Path, size: int, head: bytes, tail: bytes) -> tuple[pa.OSFile, _Opened]:
     """The file of that path, which is at that place."""
     if head != _MAGIC:
         raise TraceError(f"{path} is no Parquet file, so it is no trace")
@@ -259,13 +300,30 @@ def _open_whole(path: Path, place: Path, size: int, head: bytes, tail: bytes) ->
         raise TraceError(f"{path} is cut off: its end is missing{remedy}")
     try:
         source = pa.OSFile(str(place))
-        return source, _reader(source)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last for names of columns
-        raise TraceError(f"{path} is damaged: {_first_line(error)}") from error
+        return source, claims.opened(source)
+    except (OSError, pa.ArrowException, MemoryError, UnicodeDecodeError) as error:  # the last for names of columns
+        raise TraceError(f"{path} is damaged: {first_line(error)}") from error
 
 
-def _reader(source: pa.OSFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
-    return pq.ParquetFile(source, metadata=metadata, pre_buffer=False, page_checksum_verification=True)
+def _sound(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column in the type of the format, after a look at what a file may have in it that no trace has.
+
+    Raises:
+        ArrowInvalid: it has.
+    """
+    if name in _NEEDED and column.null_count:
+        raise pa.ArrowInvalid(f"its column {name!r} has nothing in some row")
+    for chunk in column.chunks if name in _TEXTS else ():
+        coded = chunk.values if pa.types.is_list(chunk.type) or pa.types.is_large_list(chunk.type) else chunk
+        folded = pa.types.is_dictionary(coded.type)
+        try:
+            (coded.dictionary if folded else coded).validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise pa.ArrowInvalid(f"its column {name!r} holds text that is not UTF-8") from error
+        if folded and coded is not chunk:
+            claims.check_unfolded(coded, name)
+    wanted = SCHEMA.field(name).type
+    return column if column.type == wanted else column.cast(wanted)
 
 
 def _ends(path: Path) -> tuple[int, bytes, bytes]:
@@ -305,23 +363,29 @@ def _select(table: pa.Table, events: Sequence[str], start_ns: int | None, end_ns
         if bound is not None:
             within = compare(table.column("ts_ns"), bound)
             mask = within if mask is None else pc.and_(mask, within)
-    return table if mask is None else table.filter(mask)
+    if mask is None:
+        return table
+    table = table.filter(mask)
+    # Names of other events must not be left among the distinct ones.
+    place = table.schema.get_field_index("event") if events else -1
+    return table if place < 0 else table.set_column(place, "event", _coded_anew(table.column(place)))
+
+
+def _coded_anew(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.string()).dictionary_encode()
 
 
 def _all_are(column: pa.ChunkedArray, events: Sequence[str]) -> bool:
     """Whether it is plain at once, from its few distinct values, that a column holds only these events."""
-    if not pa.types.is_dictionary(column.type) or column.null_count:
+    if not pa.types.is_dictionary(column.type):
         return False
     return all(set(chunk.dictionary.to_pylist()) <= set(events) for chunk in column.chunks)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type without how strings and lists are kept: some writers have them large."""
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
-    if pa.types.is_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(_plain(kind.value_type))
-    return kind
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return pa.string() if pa.types.is_large_string(kind) else kind

@@ -14,21 +14,37 @@ _SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEPS = ((SECOND_NS, "s"), (10**6, "ms"), (10**3, "us"))
 
 
+def parse_offset(text: str) -> int:
+    """Nanoseconds into a recording, as `parse_duration` has them, or zero, which is its start.
+
+    Raises:
+        UsageError: it is no such thing, or longer than a year.
+    """
+    duration_ns = _parsed(text)
+    if duration_ns > MAX_DURATION_NS:
+        raise UsageError(f"the time {text!r} must be at most a year")
+    return duration_ns
+
+
 def parse_duration(text: str) -> int:
     """Nanoseconds of `10`, `1.5`, `250ms`, `90s`, `10m`, `1h` or `2d`; a bare number is seconds.
 
     Raises:
         UsageError: it is no such thing, or not above zero, or longer than a year.
     """
+    duration_ns = _parsed(text)
+    if not 0 < duration_ns <= MAX_DURATION_NS:
+        raise UsageError(f"the duration {text!r} must be above zero and at most a year")
+    return duration_ns
+
+
+def _parsed(text: str) -> int:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise UsageError(
             f"{text!r} is not a duration: give seconds, or a number with ms, s, m, h or d, such as 90s or 10m"
         )
-    duration_ns = round(float(match[1]) * _UNIT_NS[match[2] or "s"])
-    if not 0 < duration_ns <= MAX_DURATION_NS:
-        raise UsageError(f"the duration {text!r} must be above zero and at most a year")
-    return duration_ns
+    return round(float(match[1]) * _UNIT_NS[match[2] or "s"])
 
 
 def parse_size(text: str) -> int:
@@ -58,7 +74,9 @@ def format_ns(value_ns: int | float | None) -> str:
 
 
 def format_span(value_ns: int) -> str:
-    """A length of time as a person gives it, such as `1 h`, `10 min`, `1 min 30 s`; short ones as `format_ns`."""
+    """A length of time as a person gives it, such as `1 h`, `1 min 30 s`, `0 s`; short ones as `format_ns`."""
+    if not value_ns:
+        return "0 s"
     if value_ns < 60 * SECOND_NS:
         return format_ns(value_ns)
     left, parts = round(value_ns / SECOND_NS), []

@@ -5,6 +5,7 @@ import functools
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tracekit.metadata import Metadata
@@ -16,6 +17,8 @@ _DELTA = ("ts_ns", "start_ns")
 _PLAIN = ("sector", "duration_ns")
 _ENCODING = dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED") | dict.fromkeys(_PLAIN, "PLAIN")
 _LARGE_DICTIONARY = 4096
+# What Parquet takes for how long a string is.
+_LENGTH_BYTES = 4
 # Half of what the format allows: the memory that writing takes goes with it, and the file hardly grows.
 ROW_GROUP_ROWS = 131_072
 # Rows are held until they make a row group, or this much.
@@ -77,9 +80,18 @@ class TraceWriter:
         self._pending.clear()
         self._pending_rows = self._pending_bytes = 0
         for start in range(0, whole.num_rows, ROW_GROUP_ROWS):
-            self._writer.write_table(_with_every_column(with_own_dictionaries(whole.slice(start, ROW_GROUP_ROWS))))
+            self._write_row_group(whole.slice(start, ROW_GROUP_ROWS))
         # What went into a row group is not needed for the next, and freed memory that is held adds up.
         pa.default_memory_pool().release_unused()
+
+    def _write_row_group(self, rows: pa.Table) -> None:
+        """One of them, or several where its strings would take more than a reader may be asked to hold."""
+        if rows.num_rows > 1 and sum(map(_size_of_strings, rows.columns)) > _ROW_GROUP_BYTES:
+            middle = rows.num_rows // 2
+            self._write_row_group(rows.slice(0, middle))
+            self._write_row_group(rows.slice(middle))
+        else:
+            self._writer.write_table(_with_every_column(with_own_dictionaries(rows)))
 
     def close(self, metadata: Metadata) -> None:
         """Write the footer; the file is a trace from now on."""
@@ -91,6 +103,18 @@ class TraceWriter:
         """Let go of the file without making it a trace."""
         with contextlib.suppress(OSError):  # the disk may be full
             self._writer.close()
+
+
+def _size_of_strings(column: pa.ChunkedArray) -> int:
+    """The bytes that a column's strings take, each by itself, however few distinct ones there are; 0 of others."""
+    flat = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+    if pa.types.is_dictionary(flat.type):
+        lengths = [pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in flat.chunks]
+    elif pa.types.is_string(flat.type):
+        lengths = [pc.binary_length(flat)]
+    else:
+        return 0
+    return sum((pc.sum(each).as_py() or 0) + _LENGTH_BYTES * len(each) for each in lengths)
 
 
 def _with_every_column(rows: pa.Table) -> pa.Table:

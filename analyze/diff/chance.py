@@ -5,7 +5,7 @@ event. What can be taken as independent are stretches of a recording; their boot
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import NormalDist
 
@@ -19,6 +19,8 @@ _DRAWS = 400
 #: Of all that is compared between two recordings that do not differ, anything is told so rarely.
 FALSE_ALARMS = 0.002
 _INTERVAL = 0.95
+#: By chance all of what happens in some stretches is on one side so rarely that it is told.
+_ONE_SIDED = 0.0005
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,11 @@ class Ratio:
 
     def is_sure(self, compared: int, least: float) -> bool:
         """Whether it is more than chance, of so many ratios that are compared, and surely by more than `least`."""
-        surely = self.low > least or self.high < 1 / least
-        return surely and self.deviations > student(1 - FALSE_ALARMS / max(compared, 1) / 2)
+        return self.matters(least) and self.deviations > student(1 - FALSE_ALARMS / max(compared, 1) / 2)
+
+    def matters(self, least: float) -> bool:
+        """Whether, with a certainty of 95 % and by itself, it is a change by more than `least`."""
+        return self.low > least or self.high < 1 / least
 
 
 @cache
@@ -70,8 +75,27 @@ def rate_ratio(before: Ints, after: Ints, length: float) -> Ratio:
 
 def share_ratio(before: Ints, before_all: Ints, after: Ints, after_all: Ints) -> Ratio:
     """How the part of something among all changed, from counts by stretch; there is something of all in both."""
-    (was, was_off), (now, now_off) = (_log_share(*pair) for pair in ((before, before_all), (after, after_all)))
-    return _ratio(now - was, math.hypot(was_off, now_off))
+    pairs = (before, before_all), (after, after_all)
+    (was, was_off), (now, now_off) = (_log_share(*pair) for pair in pairs)
+    # By how much the logarithm of next to nothing may be off says little about whether there was as much as now.
+    return replace(_ratio(now - was, math.hypot(was_off, now_off)), deviations=_apart(*pairs))
+
+
+def is_one_sided(counts: Ints, share: float) -> bool:
+    """Whether it is more than chance that something is on one side only; one that comes and goes is one thing.
+
+    Args:
+        counts: by stretch of the side that has it; not all of them 0.
+        share: of what could have been so that is on this side.
+    """
+    used = np.flatnonzero(counts)
+    return bool(share ** len(used) < _ONE_SIDED and not is_brief(counts))
+
+
+def is_brief(counts: Ints) -> bool:
+    """Whether all of it happened in less than half of a recording."""
+    used = np.flatnonzero(counts)
+    return bool(used[-1] - used[0] < STRETCHES // 2)
 
 
 def _ratio(change: float, off: float) -> Ratio:
@@ -112,6 +136,28 @@ def _off(counts: Ints) -> float:
     total = counts.sum()
     varied = max(counts.var(ddof=1) * len(counts), total)
     return float(math.sqrt(varied) / total)
+
+
+def _apart(before: tuple[Ints, Ints], after: tuple[Ints, Ints]) -> float:
+    """How many standard errors two shares are from each other, if they are the same and vary as the worse of both."""
+    sizes = [int(whole.sum()) for _, whole in (before, after)]
+    counts = [int(mine.sum()) for mine, _ in (before, after)]
+    share = sum(counts) / sum(sizes)
+    if share in (0, 1):
+        return 0.0
+    worse = max(1.0, _clumped(*before), _clumped(*after))
+    off = math.sqrt(worse * share * (1 - share) * sum(1 / size for size in sizes))
+    return abs(counts[1] / sizes[1] - counts[0] / sizes[0]) / off
+
+
+def _clumped(mine: Ints, whole: Ints) -> float:
+    """How many times as much a share varies as it would if each had it or not for itself."""
+    size, share = whole.sum(), mine.sum() / whole.sum()
+    if share in (0, 1):
+        return 1.0
+    drawn = _drawn() @ np.stack((mine, whole), axis=1)
+    drawn = drawn[drawn[:, 1] > 0]
+    return float((drawn[:, 0] / drawn[:, 1]).var() * size / (share * (1 - share)))
 
 
 def _log_share(mine: Ints, whole: Ints) -> tuple[float, float]:

@@ -25,6 +25,7 @@ class LatencyChange:
         share: 0.5, 0.9 or 0.99.
         ratio: after over before; with 95 % certainty from `low` to `high`.
         sure: whether it changed by more than chance and by enough to matter.
+        perhaps: not sure, for of so many figures some differ as much by chance; by itself it would be.
     """
 
     metric: str
@@ -38,6 +39,7 @@ class LatencyChange:
     low: float
     high: float
     sure: bool
+    perhaps: bool
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class RateChange:
     """How often something happens, in both recordings.
 
     Attributes:
-        event: `exec`, `open` or `block_issue`.
+        event: `exec`, `open`, `open_failed` or `block_issue`.
         ratio: after over before; with 95 % certainty from `low` to `high`; null where there is nothing on one side.
-        sure: as in `LatencyChange`.
+        sure: with `perhaps` as in `LatencyChange`.
     """
 
     event: str
@@ -60,6 +62,7 @@ class RateChange:
     low: float | None
     high: float | None
     sure: bool
+    perhaps: bool
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Change:
     """Something that changed; `title` is one plain sentence.
 
     Attributes:
-        kind: `rhythm`, `latency`, `mode`, `program` or `rate`.
+        kind: `rhythm`, `latency`, `mode`, `outliers`, `program`, `rate` or `failures`.
     """
 
     rank: int
@@ -84,13 +87,15 @@ class Diff:
         before: what is to be said of each by itself.
         compared: how many figures were.
         changes: the most telling first; none if they differ by no more than chance.
-        notes: what makes the two hard to compare, and what is too rare to be judged.
+        unsure: what differs, and much, but may do so by chance: the reason stands with each.
+        notes: what makes the two hard to compare.
     """
 
     before: Report
     after: Report
     compared: int
     changes: tuple[Change, ...]
+    unsure: tuple[Change, ...]
     latency: tuple[LatencyChange, ...]
     rates: tuple[RateChange, ...]
     notes: tuple[str, ...]

@@ -6,10 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
+import numpy as np
 import pyarrow.compute as pc
 
+from tracekit.analyze.columns import NULL, Bools
 from tracekit.analyze.diff.results import Part
+from tracekit.analyze.evidence import in_scope
+from tracekit.analyze.families import tell_processes
+from tracekit.analyze.groups import MAX_ANCESTORS
+from tracekit.analyze.processes import Lives
 from tracekit.analyze.results import Pattern, Report
+from tracekit.schema import FAMILY_OF
 from tracekit.text import printable
 from tracekit.units import format_ns
 
@@ -76,20 +83,38 @@ def _changed(was: Pattern, now: Pattern) -> RhythmChange:
 
 
 def _is_there(pattern: Pattern, mine: tuple[Part, Report], other: tuple[Part, Report]) -> bool:
-    """Whether the other side has about as many of these events, if in no rhythm that could be seen."""
+    """Whether the other side has about as many of these events, or may have: in no rhythm that could be seen, or not
+    recorded.
+    """
+    if FAMILY_OF[pattern.event] not in other[0].trace.metadata.recorded:
+        return True
     length = other[1].trace.duration_ns / max(mine[1].trace.duration_ns, 1)
     return _count(pattern, *other) >= _STILL_THERE * pattern.events * length
 
 
 def _count(pattern: Pattern, part: Part, report: Report) -> int:
     """How many events of a rhythm's scope there are; of several fields those that have all of them."""
-    wanted = {name: value for name, value in _scope(pattern).items() if name not in ("all", "parent")}
-    if wanted:
-        return sum(_counts(pattern.event, wanted, part))
-    parent = _scope(pattern).get("parent")
-    if parent is None:
-        return report.trace.events.get(pattern.event, 0)
-    return sum(use.count for use in report.workload.process.get("by_parent", ()) if use.name == parent)
+    scope = _scope(pattern)
+    if pattern.event == "exec":
+        lives = tell_processes(part.trace, part.selection).lives
+        inside = _below(scope, lives) if "parent" in scope else in_scope(dict(scope), lives)
+        return int(np.count_nonzero(inside & (lives.start_ns != NULL)))
+    wanted = {name: value for name, value in scope.items() if name != "all"}
+    return sum(_counts(pattern.event, wanted, part)) if wanted else report.trace.events.get(pattern.event, 0)
+
+
+def _below(scope: Mapping[str, str], lives: Lives) -> Bools:
+    """What was started by processes with the parent's name, and what came of that: of one path, if it has one."""
+    named = lives.comm.is_in(scope["parent"]) | ((lives.comm.codes == NULL) & lives.path.is_in(scope["parent"]))
+    branch = (lives.parent != NULL) & named[lives.parent]
+    if "path" in scope:
+        branch &= lives.path.is_in(scope["path"])
+    found, above = branch.copy(), lives.parent
+    for _ in range(MAX_ANCESTORS - 1):
+        known = above != NULL
+        found |= known & branch[above]
+        above = np.where(known, lives.parent[above], NULL)
+    return np.asarray(found)
 
 
 def _counts(event: str, wanted: Mapping[str, str], part: Part) -> Iterator[int]:

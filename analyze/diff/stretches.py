@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.analyze.binning import BINS, BINS_PER_OCTAVE, bin_of, low_edge
 from tracekit.analyze.blocks import BlockStream, measured, read_blocks, spans
 from tracekit.analyze.census import take_census
 from tracekit.analyze.columns import NULL, Codes, Ints
 from tracekit.analyze.families import tell_processes
-from tracekit.analyze.opens import read_opens
+from tracekit.analyze.kernels.binning import BINS, BINS_PER_OCTAVE, bin_of, low_edge
+from tracekit.analyze.opens import Opens, read_opens
+from tracekit.analyze.processes import Lives
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.spread import Grouping
 from tracekit.analyze.windows import Windows, read_windows
+from tracekit.analyze.workload import error_name
 from tracekit.trace import Trace
 
 #: Into so many stretches a recording is divided.
@@ -24,6 +26,8 @@ _WIDE = BINS_PER_OCTAVE // 32
 WIDE_BINS = BINS // _WIDE
 #: The fields of a group and their values, sorted by field; nothing for all.
 Group = tuple[tuple[str, str], ...]
+#: What is wanted of opens that fail, by command and error, as if it were a metric.
+FAILURES = "open.failed"
 
 
 def edges() -> Ints:
@@ -40,14 +44,18 @@ class Stretches:
         values: of each metric and group how many values lie in which bin, of shape (`STRETCHES`, `WIDE_BINS`).
         starts: of each program, by path or comm, how often it started, of shape (`STRETCHES`,).
         opens: of each command and of all how many files it opened or tried to, likewise.
+        failures: of each command and error and of all, how many of these opens failed, likewise.
         issues: of each disk and op and of all, how many requests were issued, likewise.
+        running: the commands of processes that ran already when it began.
     """
 
     length_ns: float
     values: Mapping[tuple[str, Group], Ints]
     starts: Mapping[Group, Ints]
     opens: Mapping[Group, Ints]
+    failures: Mapping[Group, Ints]
     issues: Mapping[Group, Ints]
+    running: frozenset[str]
 
 
 class _Clock:
@@ -100,28 +108,47 @@ class _Counted:
         np.add.at(self.counts.reshape(-1), number * self.counts[0].size + place, 1)
 
 
+class _Failures:
+    """How many opens failed, by command and error."""
+
+    def __init__(self, groups: list[Group]) -> None:
+        self.groups = _Groups(groups, 1)
+        self._names = tuple(sorted({error for group in groups for field, error in group if field == "error"}))
+
+    def add(self, failed: Opens, stretch: Ints) -> None:
+        """Count opens that failed."""
+        numbers, each = np.unique(-failed.ret, return_inverse=True)
+        place = {name: at for at, name in enumerate(self._names)}
+        codes = np.array([place.get(error_name(number), NULL) for number in numbers.tolist()], dtype=np.int64)[each]
+        self.groups.add({"comm": failed.comm, "error": Codes(codes, self._names)}, stretch)
+
+
 def read_stretches(trace: Trace, selection: Selection, wanted: Mapping[str, list[Group]]) -> Stretches:
     """Count what happened.
 
     Args:
-        wanted: the groups of each metric, () for all of its values.
+        wanted: the groups of each metric and of `FAILURES`, () for all of its values.
 
     Raises:
         TraceError: the file is damaged.
     """
     clock = _Clock(trace, selection)
-    values = {metric: _Groups(groups, WIDE_BINS) for metric, groups in wanted.items()}
+    values = {metric: _Groups(groups, WIDE_BINS) for metric, groups in wanted.items() if metric != FAILURES}
     issues = _Groups(wanted.get("block.device", []), 1)
     opens = _Groups(wanted.get("open", []), 1)
     _count_blocks(trace, selection, clock, values, issues)
-    _count_opens(trace, selection, clock, values, opens)
-    starts = _count_processes(trace, selection, clock, values)
+    failures = _Failures(wanted.get(FAILURES, []))
+    _count_opens(trace, selection, clock, values, opens, failures)
+    lives = tell_processes(trace, selection).lives
+    starts = _count_processes(lives, clock, values)
     return Stretches(
         clock.length_ns,
         {(metric, group): counts for metric, groups in values.items() for group, counts in groups.found()},
         starts,
         {group: counts[:, 0] for group, counts in opens.found()},
+        {group: counts[:, 0] for group, counts in failures.groups.found()},
         {group: counts[:, 0] for group, counts in issues.found()},
+        _running(lives, clock.start_ns),
     )
 
 
@@ -148,27 +175,38 @@ def _count_blocks(
 
 
 def _count_opens(
-    trace: Trace, selection: Selection, clock: _Clock, values: Mapping[str, _Groups], opens: _Groups
+    trace: Trace,
+    selection: Selection,
+    clock: _Clock,
+    values: Mapping[str, _Groups],
+    opens: _Groups,
+    failures: _Failures,
 ) -> None:
     if "open" not in values:
         return
     for found in read_opens(trace, selection, take_census(trace, selection, "open")):
         opens.add({"comm": found.comm}, clock.stretch(found.ts_ns))
+        failed = found[np.flatnonzero(found.failed)]
+        if len(failed):
+            failures.add(failed, clock.stretch(failed.ts_ns))
         known = found[np.flatnonzero(found.duration_ns != NULL)]
         values["open"].add({"comm": known.comm}, _place(clock, known.ts_ns, known.duration_ns))
 
 
-def _count_processes(
-    trace: Trace, selection: Selection, clock: _Clock, values: Mapping[str, _Groups]
-) -> dict[Group, Ints]:
-    lives = tell_processes(trace, selection).lives
+def _count_processes(lives: Lives, clock: _Clock, values: Mapping[str, _Groups]) -> dict[Group, Ints]:
     if "process.lifetime" in values:
         known = np.flatnonzero(lives.lifetime_ns != NULL)
         place = _place(clock, lives.started_ns[known], lives.lifetime_ns[known])
         values["process.lifetime"].add({"comm": lives.comm[known]}, place)
-    ran = np.flatnonzero(lives.exec_ns != NULL)
-    stretch = clock.stretch(lives.exec_ns[ran])
+    ran = np.flatnonzero(lives.start_ns != NULL)
+    stretch = clock.stretch(lives.start_ns[ran])
     return _by_name("path", lives.path[ran], stretch)
+
+
+def _running(lives: Lives, start_ns: int) -> frozenset[str]:
+    still = (lives.begin_ns < start_ns) & ((lives.exit_ns == NULL) | (lives.exit_ns >= start_ns))
+    codes = lives.comm.codes[still]
+    return frozenset(lives.comm.names[code] for code in np.unique(codes[codes != NULL]).tolist())
 
 
 def _by_name(field: str, codes: Codes, stretch: Ints) -> dict[Group, Ints]:

@@ -8,6 +8,9 @@ from tracekit.analyze.results import Finding, Report
 from tracekit.analyze.selection import Selection
 from tracekit.errors import UsageError
 
+#: What happens where something fails.
+_FAILURES = {"failed_opens": ["open"], "failed_processes": ["exec", "exit"], "failed_execs": ["exec_failed"]}
+
 
 def of_finding(report: Report, number: int, selection: Selection) -> tuple[str, dict[str, Any], Selection]:
     """The kind of picture that shows a finding, its options, and the part of the trace to look at.
@@ -25,22 +28,23 @@ def of_finding(report: Report, number: int, selection: Selection) -> tuple[str, 
     if found.where.metric is not None:
         kind = "heatmap" if found.kind == "outliers" else "latency"
         return kind, {"metric": found.where.metric, "group": dict(found.where.fields)}, selection
-    if found.kind in ("failed_opens", "failed_processes"):
-        events = ["open"] if found.kind == "failed_opens" else ["exec", "exit"]
+    if found.kind in _FAILURES:
+        events = _FAILURES[found.kind]
         comm = str(found.evidence["comm"])
         return "rates", {"events": events}, selection if comm == UNKNOWN else _narrowed(selection, {"comm": comm})
     return _of_rhythm(report, found, selection)
 
 
 def _of_rhythm(report: Report, finding: Finding, selection: Selection) -> tuple[str, dict[str, Any], Selection]:
-    starts = [one for one in report.patterns if one.event == "exec" and one.kind != "steady"]
-    for one in report.patterns:
-        # A title is the sentence of its rhythm, with a capital.
-        if one.sentence[1:] == finding.title[1:]:
-            if one in starts and one.burst_size > 1:
-                return "timeline", {"pattern": starts.index(one) + 1}, selection
-            return "subsecond", {"event": one.event}, _narrowed(selection, one.scope)
-    raise UsageError(f"no picture shows finding {finding.rank}: 'tracekit report --finding {finding.rank}' tells of it")
+    rhythm = finding.where.rhythm
+    if rhythm is None:
+        raise UsageError(
+            f"no picture shows finding {finding.rank}: 'tracekit report --finding {finding.rank}' tells of it"
+        )
+    if rhythm.event == "exec" and rhythm.burst_size > 1:
+        starts = [one for one in report.patterns if one.event == "exec" and one.kind != "steady"]
+        return "timeline", {"pattern": starts.index(rhythm) + 1}, selection
+    return "subsecond", {"event": rhythm.event}, _narrowed(selection, rhythm.scope)
 
 
 def _narrowed(selection: Selection, scope: dict[str, str]) -> Selection:

@@ -95,9 +95,12 @@ def resolution(size_px: tuple[int, int] | None, dpi: int | None) -> tuple[tuple[
     if max(width, height) > _MOST_PX:
         raise UsageError(f"a picture has at most {_MOST_PX:,} pixels each way, not {width}x{height}")
     usual = style.DPI * min(width / style.SIZE_PX[0], height / style.SIZE_PX[1])
+    if round(usual) < _LEAST_DPI:
+        least = "x".join(f"{side * _LEAST_DPI // style.DPI}" for side in style.SIZE_PX)
+        raise UsageError(f"nobody could read a picture of {width}x{height}: give at least {least}")
     chosen = round(usual) if dpi is None else dpi
     if chosen < _LEAST_DPI:
-        raise UsageError(f"nobody could read a picture of {width}x{height} at {chosen} dpi: give more")
+        raise UsageError(f"nobody could read a picture at {chosen} dpi: give at least {_LEAST_DPI}")
     if chosen > usual / _LEAST_SHARE:
         most = int(usual / _LEAST_SHARE)
         raise UsageError(f"in {width}x{height} at {chosen} dpi text has no room: give at most {most} dpi")

@@ -54,6 +54,8 @@ _LOOK: dict[Any, Any] = {
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 #: Points.
 _TITLE, _LINE, _LINE_STEP, _LEGEND = 14, 10.5, 15, 24
+#: On a scale of colours the greatest has a tick; a number above this part of the scale would be too close to it.
+_CLOSE = 0.94
 
 
 @contextlib.contextmanager
@@ -218,11 +220,11 @@ def offset_axis(axes: "Axes", low: int, high: int, most: int) -> None:
 
 @functools.cache
 def _colours() -> "Colormap":
-    """From few, which must be seen on white, to many."""
+    """From few, which must be seen on white, and on a dark page that turns light to dark, to many."""
     import matplotlib
     from matplotlib.colors import ListedColormap
 
-    return ListedColormap(matplotlib.colormaps["viridis_r"](np.linspace(0.22, 1, 256)))
+    return ListedColormap(matplotlib.colormaps["viridis_r"](np.linspace(0.36, 1, 256)))
 
 
 def heat(axes: "Axes", x_edges: "Floats", y_edges: "Floats", counts: "Ints", label: str) -> "QuadMesh":
@@ -237,7 +239,7 @@ def heat(axes: "Axes", x_edges: "Floats", y_edges: "Floats", counts: "Ints", lab
     mesh = axes.pcolormesh(x_edges, y_edges, drawn, cmap=_colours(), norm=scale, rasterized=True)
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.015, fraction=0.05, aspect=30)
     bar.set_label(label)
-    bar.set_ticks(list(_round_counts(most)))
+    bar.set_ticks([*(count for count in _round_counts(most) if scale(count) < _CLOSE), most])
     bar.minorticks_off()
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return mesh

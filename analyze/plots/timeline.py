@@ -88,7 +88,8 @@ def data(trace: Trace, selection: Selection = ALL, *, pattern: int | None = None
     """
     selection.check(trace)
     told = tell_processes(trace, selection)
-    lives, rhythms = told.lives, sorted((one for one in told.patterns if one.kind != "steady"), key=_as_told)
+    lives = told.lives
+    rhythms = sorted((one for one in told.patterns if one.kind != "steady"), key=lambda one: one.place)
     if pattern is not None and not 1 <= pattern <= len(rhythms):
         raise UsageError(f"there is no rhythm {pattern} of process starts: the report has {len(rhythms)}")
     if not (lives.start_ns != NULL).any():
@@ -101,11 +102,6 @@ def data(trace: Trace, selection: Selection = ALL, *, pattern: int | None = None
     about = About.of(trace, selection, "process")
     omitted = len(burst.lives) - len(shown)
     return Timeline(about, burst.what, burst.which, trace.start_ns, start_ns, burst.end_ns, bars, omitted)
-
-
-def _as_told(rhythm: Pattern) -> tuple[int, int]:
-    """The order in which the report tells rhythms of the same event."""
-    return -rhythm.events, rhythm.start_ns
 
 
 def _begin(lives: Lives) -> Ints:
@@ -124,7 +120,7 @@ def _typical(lives: Lives, rhythm: Pattern, origin_ns: int) -> _Burst:
     wrong = [(abs(len(burst) - rhythm.burst_size), abs(2 * at - len(bursts))) for at, burst in enumerate(bursts)]
     number = min(range(len(bursts)), key=lambda at: wrong[at])
     burst = _ordered(lives, bursts[number])
-    latest = int(lives.start_ns[burst].max()) + max(rhythm.pause_ns, 1)
+    latest = int(lives.start_ns[burst].max()) + max(min(rhythm.pause_ns, _worth_seeing(lives, burst)), 1)
     who = rhythm.scope.get("parent") or next(iter(rhythm.scope.values()), "all")
     what = f"{len(burst)} processes of {style.shown(who)}, every {format_ns(rhythm.period_ns)}"
     usual = f"with the usual {rhythm.burst_size} processes"
@@ -132,6 +128,13 @@ def _typical(lives: Lives, rhythm: Pattern, origin_ns: int) -> _Burst:
         usual = f"next to the usual {rhythm.burst_size} processes"
     which = f"burst {number + 1} of {len(bursts)}, the middle one of those {usual}"
     return _Burst(burst, _end(lives, burst, latest), what, which)
+
+
+def _worth_seeing(lives: Lives, burst: Ints) -> int:
+    """For how long after the last start of a burst: one of many that lives for long is cut off, and its end is told."""
+    known = lives.exit_ns[burst] != NULL
+    usual_ns = int(np.median((lives.exit_ns[burst] - _begin(lives)[burst])[known])) if known.any() else SECOND_NS
+    return max(int(np.ptp(lives.start_ns[burst])), 2 * usual_ns)
 
 
 def _busiest(lives: Lives, size: int) -> _Burst:
@@ -206,11 +209,13 @@ def _draw_bar(axes: "Axes", row: int, bar: Bar, picture: Timeline) -> None:
     shown_ms = (picture.end_ns - picture.start_ns) / 1e6
     end = min(max(end, begin + shown_ms / 400), shown_ms * 1.08)
     axes.barh(row, end - begin, left=begin, height=0.72, color=_OUTCOMES[bar.outcome])
-    if bar.exit:
-        inside = end > shown_ms
+    inside = end > shown_ms
+    goes_on = f"for {format_ns(bar.end_ns - bar.start_ns)}" if inside and bar.end_ns is not None else ""
+    told = ", ".join(filter(None, (bar.exit, goes_on)))
+    if told:
         place: dict[str, Any] = {"ha": "right" if inside else "left", "va": "center", "fontsize": 9}
         at = min(end, shown_ms) if inside else end + shown_ms / 200
-        axes.text(at, row, bar.exit, color="white" if inside else style.VERMILION, **place)
+        axes.text(at, row, told, color="white" if inside else style.VERMILION, **place)
 
 
 def _legend(axes: "Axes", picture: Timeline) -> None:

@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tracekit.analyze.diff.results import Diff, LatencyChange, RateChange
-from tracekit.analyze.diff.telling import WHAT, named, rate, times
+from tracekit.analyze.diff.results import Change, Diff, LatencyChange, RateChange
+from tracekit.analyze.diff.telling import WHAT, interval, named, plain, times
 from tracekit.analyze.report import words
 from tracekit.analyze.report.json import to_dict
 from tracekit.analyze.report.text import printed
@@ -27,7 +27,7 @@ def diff_json(found: Diff) -> str:
     told: dict[str, Any] = {"diff_format": DIFF_FORMAT}
     told |= {name: {part: side[part] for part in ("trace", "quality")} for name, side in sides.items()}
     told |= {"compared": found.compared, "notes": found.notes}
-    for name in ("changes", "latency", "rates"):
+    for name in ("changes", "unsure", "latency", "rates"):
         told[name] = [dataclasses.asdict(one) for one in getattr(found, name)]
     return json.dumps(told, indent=2, ensure_ascii=True, allow_nan=False)
 
@@ -41,7 +41,8 @@ def diff_text(found: Diff, width: int = 80, color: bool = False, top: int = 5) -
         top: how many figures that did not change are listed.
     """
     width = max(width, 60)
-    sections = (_head(found), _changes(found), _latencies(found.latency, top), _rates(found.rates, top))
+    tables = (_latencies(found.latency, top), _rates(found.rates, top), _legend(found))
+    sections = (_head(found), _changes(found), *tables)
     return printed([line for section in sections for line in section], width, color)
 
 
@@ -63,11 +64,18 @@ def _changes(found: Diff) -> Iterable[Any]:
     elif not found.changes:
         figures = f"none of the {found.compared} figures that both have"
         yield Text(f"No change: {figures} differs by more than chance, and by enough to matter.")
-    for change in found.changes:
+    yield from _listed(found.changes, "bold")
+    if found.unsure:
+        yield from (Text(""), Text("NOT SURE", style="bold cyan"))
+        yield from _listed(found.unsure, "")
+
+
+def _listed(changes: Sequence[Change], style: str) -> Iterable[Any]:
+    for change in changes:
         table = Table.grid(padding=(0, 1))
-        table.add_column(justify="right", width=2)
+        table.add_column(justify="right", width=len(f"{len(changes)}."))
         table.add_column(overflow="fold")
-        table.add_row(Text(f"{change.rank}."), Text(f"{change.title}.", style="bold"))
+        table.add_row(Text(f"{change.rank}."), Text(f"{change.title}.", style=style))
         if change.detail:
             table.add_row("", Text(f"{change.detail}."))
         yield table
@@ -90,8 +98,14 @@ def _latencies(latency: Sequence[LatencyChange], top: int) -> Iterable[Any]:
 
 def _rates(rates: Sequence[RateChange], top: int) -> Iterable[Any]:
     chosen, rest = _chosen(rates, top)
-    rows = [(_what(one), "", rate(one.before_per_second), rate(one.after_per_second), *_ratio(one)) for one in chosen]
+    rows = [(_what(one), "", plain(one.before_per_second), plain(one.after_per_second), *_ratio(one)) for one in chosen]
     return _table("EVENTS PER SECOND", ("", "", "before", "after", "change", "95 % sure"), rows, rest)
+
+
+def _legend(found: Diff) -> Iterable[Any]:
+    figures: tuple[LatencyChange | RateChange, ...] = (*found.latency, *found.rates)
+    if any(one.sure or one.perhaps for one in figures):
+        yield from (Text(""), Text(f"* changed, ? perhaps: some of {found.compared} figures differ as much by chance."))
 
 
 def _what(one: RateChange) -> str:
@@ -99,16 +113,16 @@ def _what(one: RateChange) -> str:
 
 
 def _ratio(one: LatencyChange | RateChange) -> tuple[str, str]:
-    if one.ratio is None or one.low is None or one.high is None:
+    if one.ratio is None:
         return "new" if isinstance(one, RateChange) and one.after_count else "gone", ""
-    mark = " *" if one.sure else ""
-    return f"{times(one.ratio)}{mark}", f"{one.low:,.3g} to {one.high:,.3g}"
+    mark = " *" if one.sure else " ?" if one.perhaps else ""
+    return f"{times(one.ratio)}{mark}", interval(one)
 
 
 def _chosen(figures: Sequence[Any], top: int) -> tuple[list[Any], int]:
     """Those that changed, those of everything, and some of the others; how many are left out."""
     first = [one for one in figures if one.sure or not one.group]
-    others = [one for one in figures if not (one.sure or not one.group)]
+    others = sorted((one for one in figures if not one.sure and one.group), key=lambda one: not one.perhaps)
     return first + others[:top], max(len(others) - top, 0)
 
 
@@ -123,4 +137,4 @@ def _table(title: str, titles: Sequence[str], rows: Sequence[Sequence[str]], res
         table.add_row(*(Text(cell) for cell in row))
     yield table
     if rest:
-        yield Text(f"and {format_count(rest)} more that did not change")
+        yield Text(f"and {format_count(rest)} more without a sure change")

@@ -30,8 +30,8 @@ _RESERVE = 100_000
 #: What a page shows: findings, raw events of each, and rhythms.
 _FINDINGS, _EVENTS, _PATTERNS = 100, 50, 100
 _TOP, _NAME, _CELL = 1000, 120, 240
-#: Longer tables scroll.
-_LONG = 12
+#: Longer tables scroll, and on paper have so many rows, as the style of the page says.
+_LONG, _PRINTED = 12, 20
 
 
 def to_html(report: Report, trace: Trace, selection: Selection, top: int | None = None) -> str:
@@ -126,11 +126,11 @@ class _Page:
             count += len(rows)
         if not shown:
             return Html("")
-        command = f"{_command(self._report, selection)} --finding {finding.rank} --top {count}"
         table = _table(("time", "event", "process", "more"), shown, numbers=(0,), class_="raw")
         title = f"Raw events: {'the first ' if count > len(shown) else ''}{len(shown):,} of {count:,}"
-        told = tag("p", "All of them: ", tag("code", command))
-        return self._part(f"raw events of finding {finding.rank}", _folded(title, told, table))
+        every = _command(self._report, selection, "--finding", str(finding.rank), "--top", str(count))
+        told = [tag("p", "All of them: ", tag("code", every))] if every else []
+        return self._part(f"raw events of finding {finding.rank}", _folded(title, *told, table))
 
     # --- what findings rest on ---
 
@@ -146,12 +146,11 @@ class _Page:
         return parts
 
     def _figures(self, one: Latency, drawn: bool) -> list[Html]:
-        """Modes and outliers, groups, and the histogram in numbers; less of what says little and is not drawn."""
-        told = [*words.mode_lines(one.modes), *words.outlier_lines(one.outliers, self._report)]
+        """Modes and outliers, groups, and the histogram in numbers, unless it says little and is not drawn."""
         groups = _listing(words.groups(one, self._report, _NAME, self._top))
-        counted = _lines(words.count_lines(one, words.by_metric(self._report)))
-        few = [counted, _warning(words.lost(one.lost)), groups]
-        return [_lines(told), *few, _folded("As numbers", _buckets(one))] if drawn else few
+        told = words.shape_lines(one, self._report), words.total_lines(one, words.by_metric(self._report))
+        few = [*map(_lines, told), _warning(words.lost(one.lost)), groups]
+        return [*few, _folded("As numbers", _buckets(one))] if drawn else few
 
     def _pattern(self, pattern: Pattern) -> Html:
         rows = words.pattern_rows(pattern, self._report)
@@ -160,13 +159,13 @@ class _Page:
         return joined(tag("h3", words.pattern_title(pattern)), tag("dl", *told, class_="told"), lost)
 
     def _about(self) -> Html:
-        facts = self._report.trace
+        facts, again = self._report.trace, _command(self._report, self._canvas.selection)
         told = [
-            ("file", facts.path),
+            *([("file", facts.path)] if facts.path is not None else []),
             ("recorded", words.facts(self._report)),
             ("trace format", str(facts.format)),
             ("ended normally", "yes" if facts.complete else "no"),
-            ("report by", f"tracekit {tracekit.__version__}: {_command(self._report, self._canvas.selection)}"),
+            ("report by", ": ".join(filter(None, (f"tracekit {tracekit.__version__}", again)))),
         ]
         events = [(event, format_count(count)) for event, count in facts.events.items()]
         listed = (joined(tag("dt", name), tag("dd", text)) for name, text in told)
@@ -226,8 +225,10 @@ def _section(id_: str, title: str, *parts: str) -> Html:
 # --- pieces ----------------------------------------------------------------------------------------------------
 
 
-def _command(report: Report, selection: Selection) -> str:
-    """What prints the report again."""
+def _command(report: Report, selection: Selection, *more: str) -> str | None:
+    """What prints the report again, or more of it; null where who reads it has no trace."""
+    if report.trace.path is None:
+        return None
     given: list[tuple[str, Any]] = [
         ("--from", _seconds(selection.start_ns)),
         ("--to", _seconds(selection.end_ns)),
@@ -235,7 +236,7 @@ def _command(report: Report, selection: Selection) -> str:
         ("--disk", selection.disk),
     ]
     options = chain.from_iterable(pair for pair in given if pair[1] is not None)
-    return shlex.join(["tracekit", "report", report.trace.path, *options])
+    return shlex.join(["tracekit", "report", report.trace.path, *options, *more])
 
 
 def _seconds(at_ns: int | None) -> str | None:
@@ -308,5 +309,7 @@ def _table(
     head = (tag("th", title, scope="col", class_=kind) for title, kind in zip(titles, kinds, strict=True))
     body = [tag("tr", *(tag("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))) for row in rows]
     table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body), class_=class_)
-    long = len(body) > _LONG
-    return tag("div", table, class_="scroll long" if long else "scroll", tabindex=0 if long else None)
+    if len(body) <= _LONG:
+        return tag("div", table, class_="scroll")
+    more = f"and {len(body) - _PRINTED:,} more rows, which are not printed" if len(body) > _PRINTED else None
+    return tag("div", table, class_="scroll long", tabindex=0, data_more=more)

@@ -39,14 +39,19 @@ def to_dict(report: Report) -> dict[str, Any]:
     """The same as plain dictionaries and lists."""
     whole = asdict(replace(report, findings=tuple(replace(one, where=_NOT_TOLD) for one in report.findings)))
     whole["trace"].pop("start_ns")
-    whole["quality"].pop("complete")
+    for name in ("complete", "io"):
+        whole["quality"].pop(name)
     for pattern in whole["patterns"]:
         pattern.pop("failing")
+        pattern.pop("beats_ns")
     for finding in whole["findings"]:
         finding.pop("where")
     for part in (whole["workload"], *whole["latency"]):
         if not part["omitted"]:
             del part["omitted"]
+    for one in whole["latency"]:
+        if not one["requeued"]:
+            del one["requeued"], one["requeued_ns"]
     for part in (whole["workload"], *whole["latency"], *whole["patterns"]):
         if not part["lost"]:
             del part["lost"]

@@ -11,7 +11,9 @@ from tracekit.analyze.report import words
 from tracekit.analyze.results import Bucket, Latency, Report
 from tracekit.units import format_count, format_ns
 
-_BAR, _NAME = 40, 24
+_BAR, _NAME = 40, 22
+#: What the numbers of a group take, and the width below which they stand closer.
+_NUMBERS, _NARROW = 49, 80
 
 
 def latency_sections(report: Report, width: int, top: int) -> list[Any]:
@@ -24,12 +26,12 @@ def latency_sections(report: Report, width: int, top: int) -> list[Any]:
         if index:
             lines.append(Text(""))
         lines += _short(one, whole)
-        if words.says_little(one, whole):
-            lines.append(_indented(Text(words.little_line(one), style="dim")))
-        else:
-            lines += _shape(one, report, width)
+        if not words.says_little(one, whole):
+            lines.append(_indented(_buckets(one.histogram, width)))
+        told = words.shape_lines(one, report)
+        lines += [_indented(Text(line.strip()), 2 + len(line) - len(line.lstrip())) for line in told]
         lines += lost_line(one.lost)
-        lines += _groups(words.groups(one, report, _NAME, top))
+        lines += _groups(words.groups(one, report, min(width - _NUMBERS, _NAME), top), width)
     return lines
 
 
@@ -43,13 +45,7 @@ def _short(one: Latency, whole: Mapping[str, Latency]) -> list[Any]:
     title = Text(name, style="bold")
     title.append(f" ({meaning}): {format_count(one.count)}", style="not bold")
     figures = "   ".join(f"{name} {format_ns(value)}" for name, value in words.percentiles(one))
-    return [title, _indented(Text(figures)), *(_indented(Text(line)) for line in words.count_lines(one, whole))]
-
-
-def _shape(one: Latency, report: Report, width: int) -> list[Any]:
-    told = [*words.mode_lines(one.modes), *words.outlier_lines(one.outliers, report)]
-    more = [_indented(Text(line.strip()), 2 + len(line) - len(line.lstrip())) for line in told]
-    return [_indented(_buckets(one.histogram, width)), *more]
+    return [title, _indented(Text(figures)), *(_indented(Text(line)) for line in words.total_lines(one, whole))]
 
 
 def _buckets(buckets: Sequence[Bucket], width: int) -> Table:
@@ -82,10 +78,11 @@ def _empty_run(buckets: Sequence[Bucket], index: int) -> int:
     return length
 
 
-def _groups(listing: words.Listing) -> list[Any]:
+def _groups(listing: words.Listing, width: int) -> list[Any]:
     if not listing.rows:
         return []
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    gap = 1 if width < _NARROW else 2
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
     for index, title in enumerate(listing.titles):
         table.add_column(title, justify="right" if index else "left", no_wrap=True)
     for row in listing.rows:

@@ -71,7 +71,7 @@ def _titled(one: Latency) -> tuple[str, str]:
 
 def _shape(one: Latency, whole: Mapping[str, Latency], report: Report, top: int) -> Iterator[str]:
     """Modes and outliers of a metric, and its groups."""
-    told = [*words.count_lines(one, whole), *words.mode_lines(one.modes), *words.outlier_lines(one.outliers, report)]
+    told = [*words.total_lines(one, whole), *words.shape_lines(one, report)]
     groups = words.groups(one, report, _NAME, top)
     if not told and not groups.rows and not one.lost:
         return

@@ -205,7 +205,7 @@ def _burst(canvas: Canvas, place: int, pattern: Pattern) -> Drawing:
     told = [Area(0, None, (row + 0.36, row - 0.36), _lived(bar)) for row, bar in enumerate(data.bars)]
 
     def where(finding: Finding) -> Area | None:
-        return Area(0, None) if finding.title[1:] == pattern.sentence[1:] else None
+        return Area(0, None) if finding.where.rhythm == pattern else None
 
     return Drawing("timeline", data, f"Who runs when: {data.what}", f"burst-{place}", told, "one burst", where)
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from rich.console import Console
 from rich.padding import Padding
@@ -15,6 +15,9 @@ from tracekit.analyze.results import Pattern, Report
 from tracekit.text import printable
 
 TOP = 5
+#: So many findings and rhythms are told even where lists are shorter.
+_AT_LEAST = 10
+Shown = TypeVar("Shown")
 _COLOURS = {"good": "green", "doubtful": "yellow", "bad": "bold red"}
 
 
@@ -24,15 +27,15 @@ def to_text(report: Report, width: int = 80, color: bool = False, top: int = TOP
     Args:
         width: at least 60.
         color: with the escape sequences of a terminal.
-        top: how long a list may be before the rest is only counted.
+        top: how long a list may be before the rest is only counted; of findings and rhythms ten are told at least.
     """
     width = max(width, 60)
     sections = (
         [Text(words.title(report), style="bold"), Text(words.facts(report))],
         _quality(words.verdict(report, top)),
-        _findings(report),
+        _findings(report, max(top, _AT_LEAST)),
         latency_sections(report, width, top),
-        pattern_sections(report),
+        pattern_sections(report, max(top, _AT_LEAST)),
         _workload(report, width, top),
     )
     return printed([line for section in sections for line in section], width, color)
@@ -62,32 +65,40 @@ def _quality(verdict: words.Verdict) -> list[Any]:
     return [Text(verdict.headline, style=_COLOURS[verdict.level]), *lines]
 
 
-def _findings(report: Report) -> list[Any]:
+def _findings(report: Report, top: int) -> list[Any]:
     lines: list[Any] = [*_heading("FINDINGS")]
     if not report.findings:
         return [*lines, Text(words.nothing(report))]
-    for finding in report.findings:
+    shown, more = _first(report.findings, top)
+    for finding in shown:
         table = Table.grid(padding=(0, 1))
-        table.add_column(justify="right", width=2)
+        table.add_column(justify="right", width=len(f"{len(shown)}."))
         table.add_column(overflow="fold")
         table.add_row(Text(f"{finding.rank}."), Text(f"{printable(finding.title)}.", style="bold"))
         if finding.detail:
             table.add_row("", Text(printable(finding.detail)))
         lines.append(table)
-    return lines
+    return [*lines, *more]
+
+
+def _first(listed: Sequence[Shown], top: int) -> tuple[Sequence[Shown], list[Text]]:
+    """The first of a list, and a line that says how to see the rest of it, if there is any."""
+    more = f"and {len(listed) - top:,} more: --top {len(listed)} shows all"
+    return listed[:top], [Text(more, style="dim")] if len(listed) > top else []
 
 
 # --- patterns --------------------------------------------------------------------------------------------------
 
 
-def pattern_sections(report: Report) -> list[Any]:
-    """All rhythms, the most telling first."""
+def pattern_sections(report: Report, top: int | None = None) -> list[Any]:
+    """Rhythms, the most telling first: so many, or all."""
     if not report.patterns:
         return []
     lines = _heading("RHYTHMS")
-    for pattern in report.patterns:
+    shown, more = _first(report.patterns, top or len(report.patterns))
+    for pattern in shown:
         lines += _pattern(pattern, report)
-    return lines
+    return [*lines, *more]
 
 
 def _pattern(pattern: Pattern, report: Report) -> list[Any]:

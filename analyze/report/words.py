@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from tracekit.analyze.columns import UNKNOWN
 from tracekit.analyze.results import (
     BlockUse,
     Episode,
@@ -18,26 +19,27 @@ from tracekit.analyze.results import (
     Report,
     SetsApart,
 )
+from tracekit.analyze.sentences import say_apart
 from tracekit.text import printable
 from tracekit.units import format_bytes, format_count, format_ns, format_share
 
 TITLES = {
     "block.device": ("Block I/O at the device", "issue to completion"),
     "block.queue": ("Block I/O in the queue", "submission to issue"),
-    "block.total": ("Block I/O in all", "submission to completion"),
+    "block.total": ("Block I/O in total", "submission to completion"),
     "open": ("Opens", "entry to return"),
     "process.lifetime": ("Process lifetimes", "start to exit"),
 }
 EPISODES = 3
 #: Of so many commands of a chain it is told how long they live.
 _LIFETIMES = 3
-#: Queues that add less than this part of the device's time are a line.
-_NEGLIGIBLE = 0.1
+#: Queues that add less than this part of the device's time are a line; requeues that take more of the total are told.
+_NEGLIGIBLE, _COUNTS = 0.1, 0.02
 
 
 def title(report: Report) -> str:
     """What this is a report of."""
-    return f"Report of {printable(report.trace.path)}"
+    return f"Report of {printable(report.trace.path or 'the whole recording')}"
 
 
 def facts(report: Report) -> str:
@@ -67,18 +69,23 @@ def verdict(report: Report, top: int) -> Verdict:
     quality = report.quality
     if not quality.whole:
         level, headline = "bad", f"QUALITY: {_gaps(quality, sum(report.trace.events.values()))}"
-    elif quality.unmatched_issues or quality.unmatched_completions:
-        level, headline = "doubtful", "Quality: complete, no loss counted, but not all I/O could be paired"
     elif quality.lost is None:
         level, headline = "doubtful", "Quality: complete; whether events were lost is unknown"
+    elif quality.unmatched_issues or quality.unmatched_completions:
+        level, headline = "doubtful", "Quality: complete, no loss counted, but not all I/O could be paired"
     else:
         level, headline = "good", "Quality: complete, nothing lost"
+    # What was never seen issued is none of the I/O that is counted, whose disk and command are known.
     unpaired = [
-        (quality.unmatched_issues, "I/O issued, completion never seen"),
-        (quality.unmatched_completions, "I/O completed, issue never seen"),
-        (quality.in_flight_at_end, "I/O still under way at the end"),
+        (quality.unmatched_issues, quality.io, "issued, completion never seen"),
+        (quality.unmatched_completions, 0, "completed, issue never seen"),
+        (quality.in_flight_at_end, quality.io, "still under way at the end"),
     ]
-    told = [f"{format_count(count)} {what}" for count, what in unpaired if count]
+    told = [
+        f"{format_count(count)} I/O{f' ({format_share(count / of)})' if of else ''} {what}"
+        for count, of, what in unpaired
+        if count
+    ]
     more = ["; ".join(told)] if told else []
     lines = (*_lost_lines(quality, report, top), *more, *(printable(note) for note in quality.notes), *_absent(report))
     return Verdict(level, headline, lines)
@@ -160,11 +167,14 @@ def by_metric(report: Report) -> dict[str, Latency]:
 
 
 def says_little(one: Latency, whole: Mapping[str, Latency]) -> bool:
-    """A queue that is next to nothing, and a total that is then the device's."""
+    """A queue that is next to nothing, and a total that is then the device's, unless I/O waits elsewhere, too."""
     queue, device = whole.get("block.queue"), whole.get("block.device")
     if one.metric not in ("block.queue", "block.total") or queue is None or device is None:
         return False
-    return queue.p99_ns <= _NEGLIGIBLE * device.p99_ns and queue.outliers is None
+    if queue.p99_ns > _NEGLIGIBLE * device.p99_ns or queue.outliers is not None:
+        return False
+    figures = zip(*((value for _, value in percentiles(each)) for each in (one, device, queue)), strict=True)
+    return one is queue or all(abs(mine - its) <= _NEGLIGIBLE * its + waits for mine, its, waits in figures)
 
 
 def little_line(one: Latency) -> str:
@@ -174,13 +184,34 @@ def little_line(one: Latency) -> str:
     return "as at the device, but for the queue: no more is told of it"
 
 
-def count_lines(one: Latency, whole: Mapping[str, Latency]) -> list[str]:
-    """At most one line: why I/O in all is not as much as at the device."""
+def shape_lines(one: Latency, report: Report) -> list[str]:
+    """Modes and outliers, or why there is no more to tell; what belongs to a line is indented below it."""
+    if says_little(one, by_metric(report)):
+        return [little_line(one)]
+    return [*mode_lines(one.modes), *outlier_lines(one.outliers, report)]
+
+
+def total_lines(one: Latency, whole: Mapping[str, Latency]) -> list[str]:
+    """Why I/O in total is not as much as at the device, nor as long as there and in the queue."""
+    return [*_count_lines(one, whole), *_requeue_lines(one)]
+
+
+def _count_lines(one: Latency, whole: Mapping[str, Latency]) -> list[str]:
     more = one.count - whole["block.device"].count if one.metric == "block.total" and "block.device" in whole else 0
     if more > 0:
-        why = "those merged into another, flushes that the kernel took with others, and pairs in doubt"
+        why = "they ended without a request of their own, as flushes do, or their issue is in doubt"
         return [f"{format_count(more)} more than at the device: {why}"]
-    return [f"{format_count(-more)} fewer than at the device: the submission of some was not seen"] if more else []
+    why = "the kernel sent them by itself, as it does flushes, or their submission was not seen"
+    return [f"{format_count(-more)} fewer than at the device: {why}"] if more else []
+
+
+def _requeue_lines(one: Latency) -> list[str]:
+    """At most one line: how much of I/O in total is neither in the queue nor at the device, where that counts."""
+    share = one.requeued_ns / max(one.mean_ns * one.count, 1)
+    if share < _COUNTS:
+        return []
+    count = f"{format_count(one.requeued)} ({format_share(one.requeued / one.count)}) requeued by the driver"
+    return [f"{count}: {format_share(share)} of the time went by between first and last issue"]
 
 
 def percentiles(one: Latency) -> tuple[tuple[str, int], ...]:
@@ -212,11 +243,7 @@ def extent(what: Mode | Outliers) -> str:
 
 def _because(reasons: Sequence[SetsApart]) -> list[str]:
     """At most one line: what these have in common."""
-    parts = [
-        f"{r.field.replace('_', ' ')} {printable(r.value, 40)} ({format_share(r.share_inside)},"
-        f" others {format_share(r.share_outside)})"
-        for r in reasons[:3]
-    ]
+    parts = [say_apart(reason, printable(reason.value, 40)) for reason in reasons[:3]]
     return [f"    set apart by {', '.join(parts)}"] if parts else []
 
 
@@ -246,7 +273,7 @@ def groups(whole: Latency, report: Report, name_width: int, top: int) -> Listing
     """A row for each group that was kept (of commands the busiest), the slowest first."""
     found = [one for one in report.latency if one.metric == whole.metric and one.group]
     found.sort(key=lambda item: (-item.p99_ns, sorted(item.group.items())))
-    titles = ("of these", "count", "p50", "p99", "max", "modes", "out")
+    titles = ("group alone", "count", "p50", "p99", "max", "modes", "outliers")
     omitted = whole.omitted if found else 0
     return _listing(titles, [_group_row(one, name_width) for one in found], omitted, top, "")
 
@@ -323,11 +350,20 @@ def workload(report: Report, name_width: int, top: int) -> Iterator[Listing]:
     for family, keys, titles, cells in _TABLES:
         for key in keys:
             name = f"by_{key}"
-            rows = [(printable(use.name, name_width), *cells(use)) for use in _uses(report, family).get(name, ())]
+            uses = _uses(report, family).get(name, ())
+            rows = [(printable(_who(use, report), name_width), *cells(use)) for use in uses]
             below = lost(used.lost.get(family, 0))
             if rows:
                 heading = (f"{_PLURALS[family]} by {key}", *titles)
                 yield _listing(heading, rows, omitted.get(f"{family}.{name}", 0), top, below)
+
+
+def _who(use: ProcessUse | BlockUse | OpenUse, report: Report) -> str:
+    """Its name; of I/O that nobody submitted, why: the kernel sends flushes by itself."""
+    if isinstance(use, BlockUse) and use.name == UNKNOWN and not use.bytes:
+        flushes = sum(one.count for one in report.workload.block.get("by_op", ()) if one.name == "flush")
+        return f"{use.name} (flushes)" if use.count <= flushes else use.name
+    return use.name
 
 
 def _process_cells(use: ProcessUse) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
-"""Programs that fail over and over, because a file is missing that was put into the truth, or for another reason."""
+"""Programs that fail over and over, for want of a file or program that is in the truth, or for another reason."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from laboratory.recording import MS_NS, SECOND_NS, Ints, Recording
+from laboratory.recording import MS_NS, SECOND_NS, START_NS, Ints, Recording
 
 Chance = np.random.Generator
-Tries = Sequence[tuple[str, int]]
+Tries = Sequence[tuple[str, int] | tuple[str, int, str]]
 
 _SUPERVISOR, _INIT = 123, 1
 _ENOENT, _EACCES = -2, -13
@@ -27,6 +27,13 @@ _START: Tries = (
 _OPTIONAL: Tries = (("/home/service/.servicerc", _ENOENT), ("/etc/service/service.local", _ENOENT))
 _MODULES: Tries = tuple((f"/usr/share/service/module-{number}", 4) for number in range(5))
 _MISSING: Tries = ((_WANTED, _ENOENT),)
+_DAEMON = "/opt/service/daemon"
+_UNRUN: Tries = ((_DAEMON, _ENOENT, "exec"),)
+#: A search along PATH, in vain; the last folder may have the program after all.
+_SEARCH: Tries = tuple(
+    (f"{folder}/daemon", _ENOENT, "exec") for folder in ("/usr/local/sbin", "/usr/local/bin", "/sbin")
+)
+_FOUND: Tries = (("/bin/daemon", 0, "exec"),)
 
 
 class _Machine:
@@ -46,17 +53,28 @@ class _Machine:
     def run(
         self, at: Ints, comm: str, tries: Tries, ppid: int | Ints, exit_code: int | Ints = 1, life_ns: int = 0
     ) -> Ints:
-        """Runs of a program that opens files one after another, and ends after the last or later; their pids."""
+        """Runs of a program that opens files one after another, or runs them, and ends after the last; their pids."""
         steps = self.chance.gamma(2, 15_000, (len(at), len(tries) + 1)).astype(np.int64)
         when = at[:, None] + 200_000 + np.cumsum(steps, axis=1)
         ends = np.maximum(when[:, -1] - at, life_ns)
         pid = self.recording.processes(at, ends, comm, ppid, exit_code)
-        paths, rets = zip(*tries, strict=True)
-        who = {"pid": np.repeat(pid, len(tries)), "tid": np.repeat(pid, len(tries)), "comm": comm, "flags": 0}
-        what = {"path": pa.array(paths * len(at)), "ret": np.array(rets * len(at)), "duration_ns": 2_000}
-        if len(at):
-            self.recording.add("open", "open", when[:, :-1].ravel(), **who, **what)
+        for number, (path, ret, *is_exec) in enumerate(tries):
+            what: dict[str, Any] = {"pid": pid, "tid": pid, "comm": comm, "path": path, "ret": ret}
+            if is_exec:
+                self.recording.add("process", "exec_failed" if ret < 0 else "exec", when[:, number], ppid=ppid, **what)
+            else:
+                self.recording.add("open", "open", when[:, number], flags=0, duration_ns=2_000, **what)
         return pid
+
+    def child(self, at: Ints, ppid: Ints, tries: Tries) -> None:
+        """Forks for a program that cannot be run."""
+        pid = self.recording.pids(len(at))
+        who = {"pid": pid, "tid": pid, "comm": "service", "ppid": ppid}
+        self.recording.add("process", "fork", at, **who)
+        for number, (path, ret, *_) in enumerate(tries, 1):
+            self.recording.add("process", "exec_failed", at + number * 20_000, path=path, ret=ret, **who)
+        ends = at + 500_000
+        self.recording.add("process", "exit", ends, start_ns=START_NS + at, exit_code=127, exit_signal=0, **who)
 
     def service(self, tries: Tries, runs: Ints | None = None, exit_code: int = 1) -> Recording:
         """Runs of the service, all of them or these."""
@@ -69,17 +87,26 @@ class _Machine:
         return np.flatnonzero(chosen), np.flatnonzero(~chosen)
 
 
-def _script(machine: _Machine, fails_at: float) -> Recording:
-    """A shell that fails, and starts programs before, one of which cannot read its file: the first is 0, the last 1."""
+def _script(machine: _Machine, fails_at: float, unrun: Tries = (), search: Tries = ()) -> Recording:
+    """A shell that fails, and starts programs before, one of which cannot read its file: the first is 0, the last 1.
+
+    Args:
+        unrun: what the shell cannot run instead.
+        search: what all others are looked for with.
+    """
     size = int(machine.chance.integers(9, 25))
     step, turn = 2 * MS_NS, round(fails_at * (size - 1))
     shell = machine.run(machine.begin, "service", _START, _SUPERVISOR, 1, life_ns=(size + 2) * step)
     for number in range(size):
         at = machine.begin + (number + 1) * step
-        if number == turn:
+        if number == turn and unrun:
+            machine.child(at, shell, unrun)
+        elif number == turn and fails_at <= 1:
             machine.run(at, "cat", [*_START, *_MISSING], shell, 1)
         else:
-            machine.run(at, str(machine.chance.choice(["date", "cp", "sed"])), [*_START, ("/etc/motd", 3)], shell, 0)
+            machine.run(
+                at, str(machine.chance.choice(["date", "cp", "sed"])), [*search, *_START, ("/etc/motd", 3)], shell, 0
+            )
     return machine.recording
 
 
@@ -95,6 +122,12 @@ def with_reason(chance: Chance) -> dict[str, Callable[[], Recording]]:
         one.service([*_MODULES, *_OPTIONAL, (_WANTED, 3)], well, 0)
         return one.service([*_MODULES, *_OPTIONAL, *_MISSING], bad)
 
+    def program_at_times() -> Recording:
+        one = machine(_DAEMON)
+        well, bad = one.some(0.3)
+        one.service([*_MODULES, (_DAEMON, 0, "exec"), *_MODULES], well, 0)
+        return one.service([*_MODULES, *_UNRUN], bad)
+
     library = "libneeded.so.1"
     folders = ("/usr/local/lib", "/lib", "/usr/lib")
     words: Tries = [("/usr/share/locale/de/LC_MESSAGES/libc.mo", _ENOENT)]
@@ -108,6 +141,10 @@ def with_reason(chance: Chance) -> dict[str, Callable[[], Recording]]:
             [(f"{folder}/{library}", _ENOENT) for folder in folders]
         ),
         "a file of the last process": lambda: _script(machine(), 1),
+        "a program": lambda: machine(_DAEMON).service([*_OPTIONAL, *_UNRUN], exit_code=127),
+        "a program, at times there": program_at_times,
+        "a program in no folder": lambda: machine(_SEARCH[-1][0]).service([*_MODULES, *_SEARCH], exit_code=127),
+        "a program that a child could not run": lambda: _script(machine(_DAEMON), 1, _UNRUN, [*_SEARCH, *_FOUND]),
     }
 
 
@@ -138,4 +175,7 @@ def without_reason(chance: Chance) -> dict[str, Callable[[], Recording]]:
             [("/opt/service.conf", _ENOENT), ("/etc/service.conf", _ENOENT), ("/usr/share/service.conf", 3)]
         ),
         "a process that nobody heeds": lambda: _script(machine(), 0.4),
+        "a program along PATH": lambda: machine().service([*_SEARCH, *_FOUND, *_START, *_MODULES]),
+        "children along PATH": lambda: _script(machine(), 2, search=[*_SEARCH, *_FOUND]),
+        "a program that nobody needs": lambda: _script(machine(), 0.4, _UNRUN),
     }

@@ -145,6 +145,25 @@ def _in_one_command(chance: Chance, beat: Beat, beside: float) -> Recording:
     return recording
 
 
+def _files_of_a_service(chance: Chance, strangers: Strangers) -> Recording:
+    """Programs that are started again and again at uneven distances, and of which each opens the same files.
+
+    They open others, too, at chance times: what is in step with their starts is each of the files alone.
+    """
+    recording, beat = _machine(15), Beat(chance.uniform(0.7, 1.5) * SECOND_NS, 20, 0.1 * SECOND_NS, jitter=0.06)
+    rounds = _rounds(recording, beat, chance)
+    at = _plant(recording, "exec", rounds, clock=False)
+    supervisor = recording.running(100, _INIT, "supervise")
+    for number, comm in enumerate(("id", "date", "uname", "mkdir")):
+        mine = at[number::4]
+        _starts(recording, mine, comm, supervisor)
+        for place in range(8):
+            _open(recording, mine + 600_000 + 40_000 * place, comm, f"/lib/locale/{place}")
+        _strangers(recording, "open", chance, [(comm, chance.uniform(20, 60))], "/var/lib/data")
+    _strangers(recording, "open", chance, strangers, "/etc/motd")
+    return recording
+
+
 def _a_steady_rate(chance: Chance, event: str) -> Recording:
     """One command at a nearly equal rate, with others that are few and come in bursts at chance times."""
     recording, rate = _machine(30), float(np.exp(chance.uniform(np.log(30), np.log(500))))
@@ -190,6 +209,7 @@ def with_rhythm(chance: Chance) -> dict[str, Callable[[], Recording]]:
         "2 to 4 opens, 2 a period beside": lambda: _in_a_stream(chance, "open", pair, [], 2 * SECOND_NS / period),
         "every 10 to 60 ms, 20/s beside": lambda: _in_a_stream(chance, "open", quick, many, 20.0),
         "2 to 6 files in an uneven round": lambda: _uneven_round(chance, many),
+        "the files of a service": lambda: _files_of_a_service(chance, many),
         "bursts of writes among others": lambda: _in_a_stream(chance, "block_start", flush, many),
         "bursts of writes, 5/s beside": lambda: _in_a_stream(chance, "block_start", flush, many, 5.0),
         "bursts of writes, 20/s beside": lambda: _in_a_stream(chance, "block_start", flush, many, 20.0),
@@ -210,6 +230,28 @@ def _few_rounds(chance: Chance, beat: Beat, count: int, strangers: Strangers) ->
         recording.truth["patterns"].clear()
     _write(recording, at, "app")
     _strangers(recording, "block_start", chance, strangers, "sda")
+    return recording
+
+
+def _in_turn(chance: Chance) -> Recording:
+    """Who goes round some files at uneven steps: the distances of each are alike, by counting."""
+    files, rounds = int(chance.integers(4, 21)), int(chance.integers(5, 81))
+    at = np.cumsum(chance.gamma(chance.uniform(3, 10), 1, files * rounds))
+    recording, at = _machine(20), (at / at[-1] * 20 * SECOND_NS).astype(np.int64) - 1
+    for number in range(files):
+        _open(recording, at[number::files], "worker", f"/srv/{number}")
+    rates = rounds / 20, files * rounds / 20
+    recording.truth["steady"] = [{"event": "open", "rate_per_second": rate} for rate in rates]
+    return recording
+
+
+def _fast_pace(chance: Chance) -> Recording:
+    """Paced so fast that it is but a rate, among others: each n-th has no rhythm of its own."""
+    recording, period = _machine(20), chance.uniform(0.8, 2.2) / 1000
+    beats = period * (np.arange(int(20 / period)) + chance.normal(0, chance.uniform(0.01, 0.15), int(20 / period)))
+    at = np.sort(np.concatenate((np.abs(beats), chance.uniform(0, 20, chance.poisson(20 * chance.uniform(1, 100))))))
+    _write(recording, (at * SECOND_NS).astype(np.int64), "app")
+    recording.truth["steady"] = [{"event": "block_start", "rate_per_second": len(at) / 20}]
     return recording
 
 
@@ -254,4 +296,6 @@ def without_rhythm(chance: Chance) -> dict[str, Callable[[], Recording]]:
         "I/O at a rate that wanders": lambda: walk("block_start"),
         "a build's opens": build,
         "equal bursts at chance times": equal_bursts,
+        "files opened in turn": lambda: _in_turn(chance),
+        "I/O at a fast pace": lambda: _fast_pace(chance),
     }

@@ -166,6 +166,14 @@ def test_a_narrow_window_is_not_wider_than_it_is(watched: Watched, pages: dict[s
         assert watched.open(pages[name]).evaluate("document.documentElement.scrollWidth") <= 400
 
 
+def test_a_table_that_scrolls_shows_whole_rows(watched: Watched, pages: dict[str, Path]) -> None:
+    box = watched.open(pages["sample"]).locator("#work .long").first
+    bottom = box.evaluate("one => one.getBoundingClientRect().top + one.clientHeight")
+    cut = [row.bounding_box() for row in box.locator("tbody tr").all()]
+    edges = [place["y"] + place["height"] for place in cut if place is not None]
+    assert min(abs(edge - bottom) for edge in edges) <= 2
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_light_and_dark(scheme: str, browser: Browser, pages: dict[str, Path]) -> None:
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
@@ -202,5 +210,9 @@ def test_it_prints(browser: Browser, pages: dict[str, Path]) -> None:
     page.goto(pages["sample"].as_uri())
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible()
+    long = page.locator("#work .long[data-more]").last
+    rows = long.locator("tbody tr")
+    assert [row.is_visible() for row in rows.all()] == [True] * 20 + [False] * (rows.count() - 20)
+    assert long.get_attribute("data-more") == f"and {rows.count() - 20} more rows, which are not printed"
     assert page.pdf(format="A4").startswith(b"%PDF")
     context.close()

@@ -1,5 +1,6 @@
 """`tracekit bundle`: one file with all that is needed, and nothing that must not leave."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -7,10 +8,12 @@ import os
 import pty
 import subprocess
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
 from hostile import NAMES, hostile
+from needs import small_disk
 from recording import TRACEKIT
 from tracebuilder import TraceBuilder
 
@@ -36,7 +39,7 @@ def test_what_is_inside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     err = capsys.readouterr().err
     assert list(inside) == MEMBERS
     assert all(name in err for name in MEMBERS)
-    assert "Redacted: replaced 7,058 program names" in err
+    assert "Redacted: replaced 7,058 program names (" in err
     assert "machine.txt tells: CPUs 2" in err
     sums = dict(line.split("  ")[::-1] for line in inside[CHECKSUMS].decode().splitlines())
     assert sums == {name: hashlib.sha256(inside[name]).hexdigest() for name in MEMBERS[:-1]}
@@ -62,13 +65,14 @@ def test_it_is_read_as_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert main([*command[:place], str(path), *command[place:]]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "b.zip" in capsys.readouterr().out
-    # And it can be cut and bundled again.
+    # And it can be compared, handed on, cut and bundled again.
+    for command in (["diff", str(path), str(SAMPLE)], ["redact", "--check", str(path)]):
+        assert main(command) == 0
+    assert main(["export", str(path), "-o", str(tmp_path / "rows.csv")]) == 0
+    assert main(["redact", str(path), "-o", str(tmp_path / "r.parquet")]) == 0
     assert main(["slice", str(path), "--to", "2s", "-o", str(tmp_path / "s.parquet")]) == 0
     assert list(bundled(path, tmp_path / "again.zip")) == MEMBERS
-    assert (
-        bundled(path, tmp_path / "same.zip", "--no-redact")[TRACE]
-        == bundled(path, path, "--force", "--no-redact")[TRACE]
-    )
+    assert bundled(path, tmp_path / "same.zip", "--no-redact")[TRACE] == zipfile.ZipFile(path).read(TRACE)
 
 
 def test_the_same_bytes(tmp_path: Path) -> None:
@@ -114,6 +118,11 @@ def test_what_does_not_fit_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "trace.parquet is a part of it: cut from trace.parquet (10,029 events, 12.9 s): " in err
     assert inside["report.md"].startswith(b"# Report of the whole recording\n")
     assert b"17 times" in inside["report.md"]
+    # Who has the bundle has not what the report is of: no command would print the same of the part.
+    command = b"<code>tracekit report"
+    assert command not in inside["report.html"]
+    assert command in bundled(SAMPLE, tmp_path / "whole.zip")["report.html"]
+    (tmp_path / "whole.zip").unlink()
     part = open_trace(path)
     assert 0 < part.metadata.duration_ns < open_trace(SAMPLE).metadata.duration_ns
     # The first finding goes through the whole recording; the stall fits in.
@@ -121,6 +130,17 @@ def test_what_does_not_fit_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["bundle", str(SAMPLE), "-o", str(tmp_path / "c.zip"), "--max-size", "20K"]) == 2
     assert "choose a larger --max-size" in capsys.readouterr().err
     assert [one.name for one in tmp_path.iterdir()] == ["b.zip"]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_reports_go_with_the_trace_that_goes_along(missing: int, tmp_path: Path) -> None:
+    whole = bundled(SAMPLE, tmp_path / "whole.zip", "--no-redact")
+    texts = sum(len(zlib.compress(whole[name])) for name in ("report.md", "report.html", "machine.txt"))
+    size = SAMPLE.stat().st_size + texts + 8192 - missing
+    inside = bundled(SAMPLE, tmp_path / "b.zip", "--no-redact", "--max-size", str(size))
+    assert (inside[TRACE] == SAMPLE.read_bytes()) is (missing == 0)
+    assert (b"<code>tracekit report" in inside["report.html"]) is (missing == 0)
+    assert (b"trace.parquet is a part of it" in inside["README.txt"]) is (missing == 1)
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"y\n", 0), (b"\x03", 130)])
@@ -133,8 +153,13 @@ def test_it_asks_on_a_terminal(answer: bytes, code: int, tmp_path: Path) -> None
     shown = b""
     while b"Write it? [y/N]" not in shown:
         shown += os.read(ours, 4096)
-    os.write(ours, answer)
-    assert started.wait(timeout=60) == code
+    for _ in range(30):
+        os.write(ours, answer)
+        # A signal that comes just before Python begins to wait for input is noticed with the next one only.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.wait(timeout=2)
+            break
+    assert started.poll() == code
     os.close(ours)
     assert b"trace.parquet" in shown
     assert [path.name for path in tmp_path.iterdir()] == (["b.zip"] if code == 0 else [])
@@ -153,7 +178,10 @@ def test_what_still_looks_like_a_secret_is_shown(tmp_path: Path, capsys: pytest.
     builder = TraceBuilder().add("open", 1, pid=1, tid=1, comm="sh", path="/x?token=hunter2", duration_ns=1)
     source = builder.write(tmp_path / "trace.parquet")
     bundled(source, tmp_path / "a.zip", "--no-redact")
-    assert "Look at this: password in an argument in path, once: /x?t..." in capsys.readouterr().err
+    assert (
+        "Look at this: password in an argument in path, once, in an open at 0.000000001 s: /x?t..."
+        in capsys.readouterr().err
+    )
     bundled(source, tmp_path / "b.zip")
     assert "Look at this" not in capsys.readouterr().err
 
@@ -184,3 +212,18 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert main(["bundle", str(SAMPLE), "-o", str(path)]) == 2
     assert path.read_text() == "mine"
     assert zipfile.is_zipfile(io.BytesIO(bundled(SAMPLE, path, "--force") and path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("command", "size"),
+    [(["bundle", "--yes"], "40k"), (["bundle", "--yes"], "40k,nr_inodes=1"), (["report"], "40k")],
+    ids=["bundle", "bundle without room for a folder", "report"],
+)
+def test_a_full_disk_is_told_of_the_file_that_was_to_be(
+    tmp_path: Path, command: list[str], size: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "small", size) as small:
+        output = small / ("b.zip" if command[0] == "bundle" else "b.html")
+        assert main([*command, str(SAMPLE), "-o", str(output)]) == 1
+        assert capsys.readouterr().err == f"tracekit: {output}: No space left on device\n"
+        assert list(small.iterdir()) == []

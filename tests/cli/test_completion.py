@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from needs import cannot_run
+from needs import must_have
 from terminal import on_terminal
 from tracebuilder import TraceBuilder
 
@@ -117,8 +117,7 @@ def test_at_the_tab_key_of_a_terminal(here: Path) -> None:
     ],
 )
 def test_other_shells_take_their_script(shell: str, script: str) -> None:
-    if shutil.which(shell) is None:
-        cannot_run(f"there is no {shell}")
+    must_have(shell)
     assert subprocess.run([shell, "-c", script], check=False).returncode == 0
 
 

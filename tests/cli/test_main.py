@@ -74,6 +74,7 @@ def test_without_a_command_there_is_help_and_a_failure(capsys: Output) -> None:
         (["info", "--format"], "--format"),
         (["info", "--formt", "json", "x"], "Did you mean"),
         (["info", "--format", "jsn", "x"], "there is no 'jsn': did you mean 'json'?"),
+        (["report", "--format", "html", "x"], "there is no 'html': write a page with -o report.html"),
         (["record", "--backend", "cor"], "there is no 'cor': did you mean 'core'?"),
         (["completion", "fsh"], "there is no 'fsh': did you mean 'fish'?"),
         (["info", "--format", "yaml", "x"], "'yaml'"),

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 from damage import DAMAGES, Damage, small_trace
 
+from tracekit.capture.filters import Filters
+from tracekit.capture.options import RecordOptions
+from tracekit.cli.live import LiveLine
 from tracekit.cli.main import main
+from tracekit.cli.record import _Screen
+from tracekit.metadata import Counters
 
 Output = pytest.CaptureFixture[str]
 
@@ -39,7 +44,8 @@ def test_families_that_there_are_not(capsys: Output) -> None:
 
 
 #: What opening a file does not see, and what is there to recover it from.
-_OTHERWISE = ("row-group-flipped", "cut-off-with-journal")
+_UNSEEN = ("row-group-flipped", "rows-in-one-group", "more-values-than-there-are", "strange-statistics")
+_OTHERWISE = (*_UNSEEN, "cut-off-with-journal")
 
 
 @pytest.mark.parametrize(
@@ -63,3 +69,13 @@ def test_nothing_is_to_be_done_about_a_whole_trace(tmp_path: Path, capsys: Outpu
     path = small_trace(tmp_path / "trace.parquet")
     assert main(["recover", str(path)]) == 2
     assert "there is no unfinished recording of it: nothing is to be done" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [(0, "no events were seen of uid nobody"), (1200, "1,200 events were seen, but none of uid nobody")],
+)
+def test_filters_that_nothing_met(seen: int, said: str, tmp_path: Path, capsys: Output) -> None:
+    options = RecordOptions(tmp_path / "t.parquet", filters=Filters(uids=("nobody",)))
+    _Screen(options, LiveLine()).ended(None, {"open": Counters(seen=seen, filtered=seen)})
+    assert capsys.readouterr().err == f"tracekit: WARNING: {said}.\n"

@@ -17,6 +17,7 @@ from tracekit.metadata import Cut, Disk
 from tracekit.schema import METADATA_KEY, SCHEMA
 from tracekit.share.names import PSEUDONYM
 from tracekit.trace import Trace, open_trace
+from tracekit.units import SECOND_NS
 
 SAMPLES = sorted((Path(__file__).parents[2] / "sample_traces").glob("*.parquet"))
 TOKEN = "ghp_" + "a1B2" * 9
@@ -60,7 +61,7 @@ def test_nothing_leaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     # Nor does it hide in a dictionary or in statistics.
     assert not [secret for secret in SECRETS if secret.encode() in (tmp_path / "out.parquet").read_bytes()]
     err = capsys.readouterr().err
-    assert "6 control groups, 6 user ids, 6 arguments" in err
+    assert "6 control groups (1 different), 6 user ids (1 different), 6 arguments (6 different)" in err
     assert "1 host name" in err
     assert "GitHub token 2" in err
     assert not [secret for secret in SECRETS if secret in err]
@@ -68,6 +69,33 @@ def test_nothing_leaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert trace.metadata.filters["command"] is True
     assert [disk.name for disk in trace.metadata.disks][1:] == ["sda"]
     assert trace.metadata.redaction is not None
+
+
+def test_what_was_replaced_stands_though_nothing_is_left_to_replace(tmp_path: Path) -> None:
+    once = redacted(telling(tmp_path / "trace.parquet"), tmp_path / "once.parquet")
+    twice = redacted(tmp_path / "once.parquet", tmp_path / "twice.parquet")
+    assert once.metadata.redaction is not None
+    assert "1 host name" in once.metadata.redaction["replaced"]
+    assert twice.metadata.redaction == once.metadata.redaction
+
+
+def test_what_was_replaced_later_is_told_after_what_was_before(tmp_path: Path) -> None:
+    redacted(telling(tmp_path / "trace.parquet"), tmp_path / "once.parquet", "--allow", "acme")
+    twice = redacted(tmp_path / "once.parquet", tmp_path / "twice.parquet").metadata.redaction
+    assert twice is not None
+    assert re.fullmatch(r"replaced .*1 host name.*, and then replaced .*program name.*", twice["replaced"])
+
+
+def test_a_password_follows_its_option_within_a_command_only(tmp_path: Path) -> None:
+    builder = TraceBuilder()
+    for at, argv in enumerate((["/usr/bin/mysql", "--password"], ["/usr/bin/ls", "-n"], None, ["-p", "x"])):
+        builder.add("exec", at, pid=7, tid=7, comm="sh", path="/usr/bin/sh", argv=argv)
+    trace = redacted(builder.write(tmp_path / "trace.parquet"), tmp_path / "out.parquet")
+    assert trace.table("exec")["argv"].to_pylist()[:3] == [
+        ["/usr/bin/mysql", "--password"],
+        ["/usr/bin/ls", "-n"],
+        None,
+    ]
 
 
 def test_what_stays(tmp_path: Path) -> None:
@@ -134,16 +162,28 @@ def test_what_still_looks_like_a_secret(tmp_path: Path, capsys: pytest.CaptureFi
     before = sorted(tmp_path.iterdir())
     assert main(["redact", "--check", str(source)]) == 1
     out = capsys.readouterr().out
-    assert "GitHub token in path, once: /usr..." in out
-    assert "URL with credentials in argv, once: http..." in out
+    assert "GitHub token in path, once, in an open at 0.000000005 s: /usr..." in out
+    assert "URL with credentials in argv, once, in an exec at 0.000000001 s: http..." in out
     assert "password in an argument in argv, once" in out
-    assert "host name in footer, once" in out
+    assert "host name in footer, once: db1...." in out
     assert not [secret for secret in ("hunter2", TOKEN, "example") if secret in out]
     assert sorted(tmp_path.iterdir()) == before
     redacted(source, tmp_path / "out.parquet")
     capsys.readouterr()
     assert main(["redact", "--check", str(tmp_path / "out.parquet")]) == 0
     assert capsys.readouterr().out == "nothing looks like a secret\n"
+
+
+def test_the_first_in_time_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    builder = TraceBuilder()
+    url = "https://alice:hunter2@acme/"
+    # In the file, processes stand before opens.
+    builder.add("exec", 5 * SECOND_NS, pid=7, tid=7, comm="sh", path=f"/bin/{url}", argv=[])
+    builder.add("open", 3 * SECOND_NS, pid=7, tid=7, comm="sh", path=f"/run/{url}", duration_ns=1)
+    builder.add("open", SECOND_NS, pid=7, tid=7, comm="sh", path=f"/tmp/{url}", duration_ns=1)
+    assert main(["redact", "--check", str(builder.write(tmp_path / "trace.parquet"))]) == 1
+    told = "URL with credentials in path, 3 times, first in an open at 1.000000000 s: /tmp..."
+    assert told in capsys.readouterr().out
 
 
 def test_twice_is_once(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_it_is_readable_by_its_owner_only(recorded: Path) -> None:
         (["--format", "md", "--finding", "1"], "--finding gives text or JSON, not md"),
         (["--finding", "99"], "there is no finding 99: the report has "),
         (["-o", "missing/x.html"], "does not exist"),
-        (["--format", "html"], "there is no 'html': there are text, json, md"),
+        (["--format", "html"], "there is no 'html': write a page with -o report.html"),
     ],
     ids=" ".join,
 )

@@ -85,6 +85,31 @@ def test_who_ran_when_it_begins(tmp_path: Path) -> None:
     assert part.metadata.counters["process"].written == 4
 
 
+def test_who_ran_is_what_it_ran_last_and_began_when_that_is_certain(tmp_path: Path) -> None:
+    builder = TraceBuilder().add("lost", 35 * MS, start_ns=TraceBuilder().start_ns + 30 * MS, lost=1)
+    for at, pid in ((10, 10), (40, 12)):
+        who = {"pid": pid, "tid": pid, "ppid": 1}
+        builder.add("fork", at * MS, comm="x", **who)
+        builder.add("exec", at * MS + 1, comm="sh", path="/bin/sh", argv=["sh"], **who)
+        builder.add("exec_failed", at * MS + 2, comm="a thread", path="/no", argv=["no"], ret=-2, **who)
+    part = sliced(builder.write(tmp_path / "trace.parquet"), tmp_path / "part.parquet", "--from", "45ms")
+    rows = part.table("process", columns=["pid", "comm", "argv", "start_ns"]).to_pylist()
+    # The number may be that of another, whose beginning was lost.
+    assert [tuple(row.values()) for row in rows] == [
+        (10, "sh", ["sh"], None),
+        (12, "sh", ["sh"], builder.start_ns + 40 * MS),
+    ]
+
+
+def test_a_deep_tree(tmp_path: Path) -> None:
+    builder = TraceBuilder()
+    for pid in range(10, 40):
+        builder.add("fork", pid * MS, pid=pid, tid=pid, ppid=pid - 1, comm="sh")
+        builder.add("open", pid * MS + 1, pid=pid, tid=pid, comm="sh", path=f"/{pid}")
+    part = sliced(builder.write(tmp_path / "trace.parquet"), tmp_path / "part.parquet", "--tree", "20")
+    assert opened(part) == [f"/{pid}" for pid in range(20, 40)]
+
+
 def test_a_disk_and_a_family(tmp_path: Path) -> None:
     whole = family_tree(tmp_path / "trace.parquet")
     part = sliced(whole, tmp_path / "part.parquet", "--disk", "sdb")
@@ -122,6 +147,22 @@ def test_what_was_lost_elsewhere_is_not_lost_here(tmp_path: Path) -> None:
     assert analyze(part).quality.lost == 100
 
 
+def test_of_what_was_lost_only_what_may_be_of_the_slice_comes_along(tmp_path: Path) -> None:
+    """Whatever was lost of other families, or later; of losses of two kinds nobody knows which were elsewhere."""
+    builder = TraceBuilder()
+    for at in (100, 900):
+        builder.add("open", at * MS, pid=1, tid=1, comm="a", path="/", duration_ns=1)
+    builder.add("lost", 200 * MS, lost=100, lost_family="open").add("lost", 900 * MS, lost=900, lost_family="open")
+    builder.add("lost", 200 * MS, lost=7, lost_family="block")
+    seen = Counters(seen=1002, written=2, lost_ring_full=500, lost_state_full=500, truncated=2)
+    whole = builder.metadata(counters={"open": seen}).write(tmp_path / "trace.parquet")
+    part = sliced(whole, tmp_path / "part.parquet", "--to", "500ms", "--events", "open")
+    assert part.table("lost", columns=["lost", "lost_family"]).to_pylist() == [{"lost": 100, "lost_family": "open"}]
+    assert part.metadata.counters["open"] == Counters(
+        seen=1002, filtered=901, written=1, lost_state_full=100, truncated=1
+    )
+
+
 def test_a_slice_of_a_slice(tmp_path: Path) -> None:
     part = sliced(SAMPLES / "disk-two-modes.parquet", tmp_path / "a.parquet", "--from", "1s")
     part = sliced(part.path, tmp_path / "b.parquet", "--to", "1s", "--comm", "database")
@@ -132,7 +173,8 @@ def test_a_slice_of_a_slice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--from", "99h"), "behind the end"),
+        ((), "say what to keep: --from, --to, --finding, --events, --tree, --comm or --disk"),
+        (("--from", "99h"), "after the end"),
         (("--from", "2s", "--to", "1s"), "must be later than its start"),
         (("--comm", "nosuch"), "nothing of the command nosuch; it has "),
         (("--disk", "nosuch", "--events", "block"), "nothing of the disk nosuch; it has disk0"),
@@ -140,6 +182,7 @@ def test_a_slice_of_a_slice(tmp_path: Path) -> None:
         (("--events", "nosuch"), "there are no 'nosuch' events"),
         (("--finding", "99"), "there is no finding 99"),
         (("--finding", "1", "--to", "2s"), "leave --from and --to out"),
+        (("--finding", "99", "--margin", "0s"), "there is no finding 99"),
         (("--margin", "1s"), "--margin belongs to --finding"),
         (("--from", "1ms", "--to", "2ms"), "nothing of this"),
     ],
@@ -156,13 +199,29 @@ def test_what_makes_no_sense(
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = family_tree(tmp_path / "trace.parquet")
-    before = whole.read_bytes()
-    assert main(["slice", str(whole), "-o", str(whole), "--to", "1s"]) == 2
-    assert whole.read_bytes() == before
+    whole, output = family_tree(tmp_path / "trace.parquet"), tmp_path / "part.parquet"
+    output.write_text("mine")
+    assert main(["slice", str(whole), "-o", str(output), "--to", "1s"]) == 2
+    assert output.read_text() == "mine"
     assert "--force" in capsys.readouterr().err
-    part = sliced(whole, whole, "--to", "1s", "--force")
+    part = sliced(whole, output, "--to", "1s", "--force")
     assert part.metadata.duration_ns == 1000 * MS
+
+
+@pytest.mark.parametrize("command", ["slice --to 1s", "redact", "bundle", "export --format csv", "import"])
+@pytest.mark.parametrize("name", ["trace.parquet", "linked", "other name", "through/trace.parquet"])
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_what_is_read_is_not_overwritten(
+    command: str, name: str, force: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, output = family_tree(tmp_path / "trace.parquet"), tmp_path / name
+    (tmp_path / "linked").symlink_to(whole)
+    (tmp_path / "other name").hardlink_to(whole)
+    (tmp_path / "through").symlink_to(tmp_path)
+    before = whole.read_bytes(), sorted(tmp_path.iterdir())
+    assert main([*command.split(), str(whole), "-o", str(output), *force]) == 2
+    assert capsys.readouterr().err == f"tracekit: {output} is what is read: choose another output with -o\n"
+    assert (whole.read_bytes(), sorted(tmp_path.iterdir())) == before
 
 
 def test_hostile_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

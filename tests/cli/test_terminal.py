@@ -101,7 +101,7 @@ def test_a_report_reads_about_as_many_rows_as_it_expects(monkeypatch: pytest.Mon
         monkeypatch.setattr("tracekit.analyze.analysis._LARGE", large)
         trace, read = open_trace(SAMPLE), []
         trace.on_read = read.append
-        analyze(trace, processes=True)
+        analyze(trace)
         counts.append(sum(read))
     expected = rows_to_read(open_trace(SAMPLE))
     assert counts[0] == counts[1], "the second process counts as well"

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from laboratory.real.disks import client
 from laboratory.real.processes import others, service
 from laboratory.real.recorded import Laboratory
 from loads import UnavailableError
+from needs import cannot_run
 
 from tracekit import open_trace
 
@@ -32,9 +32,7 @@ def skipped_where_unavailable() -> Iterator[None]:
     try:
         yield
     except UnavailableError as error:
-        if os.environ.get("TRACEKIT_REQUIRE_KERNEL") == "1":
-            raise
-        pytest.skip(str(error))
+        cannot_run(str(error))
 
 
 def latencies(trace: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from needs import small_disk
 from recording import TRACEKIT, WORKLOAD, background, check_accounts
 
 from tracekit import Trace, open_trace
@@ -134,10 +135,8 @@ def test_so_much_disk(tmp_path: Path) -> None:
 
 
 def test_so_much_of_the_disk_stays_free(tmp_path: Path) -> None:
-    folder, least = tmp_path / "small", 20 << 20
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", folder], check=True)
-    try:
+    least = 20 << 20
+    with small_disk(tmp_path / "small", "40m") as folder:
         output = folder / "t.parquet"
         command = [*WORKLOAD, "many_paths", "100000000"]
         with subprocess.Popen(command) as load:
@@ -149,8 +148,6 @@ def test_so_much_of_the_disk_stays_free(tmp_path: Path) -> None:
         assert disk.f_bavail * disk.f_frsize >= least
         kept = tmp_path / "t.parquet"
         kept.write_bytes(output.read_bytes())
-    finally:
-        subprocess.run(["umount", folder], check=True)
     trace = open_trace(kept)
     check_accounts(trace)
     assert trace.metadata.complete

@@ -1,12 +1,12 @@
 """The same workload recorded by tracekit and by perf at once: both traces, and both reports, say the same."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from needs import must_have
 from recording import TRACEKIT, WORKLOAD
 
 from tracekit import Recording, open_trace
@@ -19,15 +19,13 @@ EVENTS = (
 )
 READS, OPENS, EXECS = 47, 1009, 43
 
-pytestmark = [
-    pytest.mark.kernel,
-    pytest.mark.skipif(shutil.which("perf") is None, reason="there is no perf: install linux-perf"),
-]
+pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
 def both(tmp_path: Path, loop_disk: tuple[Path, Path]) -> tuple[Recording, Recording, str]:
     """The workload as tracekit has it, as perf has it, and the number of the disk that it used."""
+    must_have("perf", "linux-perf")
     device, _ = loop_disk
     work = " ".join(WORKLOAD)
     script = (

@@ -5,10 +5,10 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from needs import small_disk
 from recording import TRACEKIT, WORKLOAD, background, check_accounts
 
 import tracekit.capture
@@ -274,28 +274,17 @@ def test_kill_and_recover(tmp_path: Path) -> None:
     assert open_trace(output).counts == trace.counts
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
+def test_a_full_disk_ends_it_and_loses_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "3m") as folder:
+        output = folder / "t.parquet"
+        done = run("record", "-o", output, "--min-free", "0", "--", *WORKLOAD, "many_paths", "300000")
+        assert done.returncode == 1
+        assert f"tracekit recover {output}" in done.stderr.splitlines()[-1]
+        assert "No space left on device" in done.stderr.splitlines()[-1]
 
-
-def test_a_full_disk_ends_it_and_loses_nothing(small_disk: Path) -> None:
-    output = small_disk / "t.parquet"
-    done = run("record", "-o", output, "--min-free", "0", "--", *WORKLOAD, "many_paths", "300000")
-    assert done.returncode == 1
-    assert f"tracekit recover {output}" in done.stderr.splitlines()[-1]
-    assert "No space left on device" in done.stderr.splitlines()[-1]
-
-    subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
-    assert run("recover", output).returncode == 0
-    check_accounts(open_trace(output))
+        subprocess.run(["mount", "-o", "remount,size=100m", folder], check=True)
+        assert run("recover", output).returncode == 0
+        check_accounts(open_trace(output))
 
 
 def test_a_journal_in_use_is_left_alone(tmp_path: Path) -> None:

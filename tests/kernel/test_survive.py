@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from needs import cannot_run, small_disk
 from recording import TRACEKIT, WORKLOAD, background, check_accounts
 
 from tracekit import Trace, open_trace
@@ -131,20 +132,9 @@ def test_flipped_bits_cost_what_they_hit(tmp_path: Path) -> None:
             assert left == whole
 
 
-@contextlib.contextmanager
-def disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of this size."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
 def test_a_disk_that_is_full_when_the_trace_is_written(tmp_path: Path) -> None:
     pattern, count = "/none/written/{}", 60_013
-    with disk(tmp_path / "small", "40m") as folder:
+    with small_disk(tmp_path / "small", "40m") as folder:
         output = folder / "t.parquet"
         steps: tuple[tuple[str | Path, ...], ...] = (
             (*WORKLOAD, "numbered", pattern, str(count)),
@@ -172,7 +162,7 @@ def test_a_disk_that_is_full_when_the_trace_is_written(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_for_the_first_byte(tmp_path: Path) -> None:
-    with disk(tmp_path / "small", "64k") as folder:
+    with small_disk(tmp_path / "small", "64k") as folder:
         refused = run("record", "-d", "1", "-o", folder / "t.parquet")
         assert refused.returncode == 2
         assert "to stay free: choose another output with -o" in refused.stderr
@@ -350,7 +340,7 @@ def clock_set_back(by_s: int) -> Iterator[None]:
     try:
         set_offset_ns(right_ns)
     except PermissionError:
-        pytest.skip("the clock cannot be set here")
+        cannot_run("the clock cannot be set here")
     try:
         set_offset_ns(right_ns - by_s * SECOND_NS)
         yield

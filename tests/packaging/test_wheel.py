@@ -23,6 +23,7 @@ LEFT_OUT = (
     "build",
     "dist",
     ".demo",
+    ".fuzz",
     "*.egg-info",
     "__pycache__",
     ".*_cache",
@@ -30,7 +31,7 @@ LEFT_OUT = (
     "*.bpf.o",
     "*.so",
 )
-LIBRARY = "tracekit/analyze/native/kernels.so"
+LIBRARY = "tracekit/analyze/kernels/built/kernels.so"
 IMPORT_ALL = """
 import importlib, pkgutil, tracekit
 for module in pkgutil.walk_packages(tracekit.__path__, "tracekit."):
@@ -38,7 +39,7 @@ for module in pkgutil.walk_packages(tracekit.__path__, "tracekit."):
     print(module.name)
 """
 
-LOADED = "from tracekit.analyze import kernels; print(hasattr(kernels.take, '__wrapped__'))"
+LOADED = "from tracekit.analyze.kernels.columns import take; print(hasattr(take, '__wrapped__'))"
 
 
 def run(command: Sequence[str | Path], where: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -147,26 +148,50 @@ def test_the_wheel_has_the_library_and_is_for_one_platform(built: Built) -> None
     assert b"/sources" not in raw
 
 
-@pytest.mark.parametrize("compiler", ["cc", None])
+@pytest.mark.parametrize("compiler", ["cc", "one that fails", None])
 def test_what_only_reports_is_built_with_any_compiler_or_none(
     compiler: str | None, environment: Installed, sources: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "bin"
     path.mkdir()
-    for name in [compiler, "ld", "as"] if compiler else []:
-        (path / str(name)).symlink_to(str(shutil.which(str(name))))
-    command = [environment.bin / "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, sources]
-    run_well(command, tmp_path, PATH=str(path), TRACEKIT_WITHOUT_BPF="1")
-    wheel = next(tmp_path.glob("*.whl"))
-    assert (LIBRARY in zipfile.ZipFile(wheel).namelist()) == (compiler is not None)
-    assert wheel.name.endswith("-py3-none-any.whl") == (compiler is None)
+    if compiler == "cc":
+        for name in ("cc", "ld", "as"):
+            (path / name).symlink_to(str(shutil.which(name)))
+    elif compiler:
+        (path / "cc").write_text("#!/bin/sh\nexit 1\n")
+        (path / "cc").chmod(0o755)
+    wheel = built_to_report(environment, sources, tmp_path, PATH=str(path))
+    assert (LIBRARY in zipfile.ZipFile(wheel).namelist()) == (compiler == "cc")
+    assert wheel.name.endswith("-py3-none-any.whl") == (compiler != "cc")
+    assert "tracekit/__init__.py" in zipfile.ZipFile(wheel).namelist()
+
+
+def built_to_report(environment: Installed, sources: Path, folder: Path, **variables: str) -> Path:
+    command = [environment.bin / "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, sources]
+    run_well(command, folder, TRACEKIT_WITHOUT_BPF="1", **variables)
+    return next(folder.glob("*.whl"))
+
+
+def test_nothing_of_an_earlier_build_is_in_a_wheel(environment: Installed, sources: Path, tmp_path: Path) -> None:
+    module = sources / "tracekit" / "gone.py"
+    module.touch()
+    command = [environment.bin / "python", "-m", "pip", "wheel", "--no-deps", "-w", tmp_path / "first", sources]
+    run_well(command, tmp_path)
+    module.unlink()
+    [left] = (sources / "build").glob("lib*/tracekit/gone.py")
+    assert {path.name for path in left.parent.rglob("*.o")} == expected_objects()
+    names = zipfile.ZipFile(built_to_report(environment, sources, tmp_path)).namelist()
+    assert LIBRARY in names
+    assert not [name for name in names if name.endswith((".o", "gone.py"))]
 
 
 def test_the_sdist_holds_all_sources_and_no_objects(built: Built) -> None:
     files = built.in_sdist()
     assert {f"capture/bpf/{name}" for name in bpf(".c", ".h", "LICENSE")} <= files
     assert {"setup.py", "pyproject.toml", "LICENSE", "README.md", "Makefile", "tests/packaging/test_wheel.py"} <= files
-    assert {f"analyze/native/{path.name}" for path in (ROOT / "analyze" / "native").glob("*.[ch]")} <= files
+    kernels = {f"analyze/kernels/{path.name}" for path in (ROOT / "analyze" / "kernels").glob("*.[ch]")}
+    assert kernels
+    assert kernels <= files
     assert not [name for name in files if name.endswith((".bpf.o", ".so", ".pyc"))]
 
 

@@ -50,7 +50,7 @@ RANGES |= {"uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1)}
 def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
     made = []
     for event in draw(st.lists(st.sampled_from(ALL_EVENTS), min_size=1, max_size=12)):
-        row: dict[str, Any] = {"event": event, "at_ns": draw(st.integers(0, 3) | st.integers(0, 2**62))}
+        row: dict[str, Any] = {"event": event, "at_ns": draw(st.integers(0, 3) | st.integers(0, 2**61))}
         for column in COLUMNS:
             if column.name in ("ts_ns", "event") or not column.of_event(event) or draw(st.booleans()):
                 continue

@@ -1,7 +1,6 @@
 """Each kernel in C against its definition in numpy, on whatever arrays there may be."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +10,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
+from needs import cannot_run, must_have
 
-from tracekit.analyze import compiled, kernels
-from tracekit.analyze.binning import BINS, COARSE_BINS
-from tracekit.analyze.kernels import Column, Events, Filled, Found, Requests
+from tracekit.analyze.kernels import compiled
+from tracekit.analyze.kernels.binning import BINS, COARSE_BINS
+from tracekit.analyze.kernels.columns import (
+    Column,
+    append_digit,
+    classify,
+    count_codes,
+    count_in_time,
+    count_pairs,
+    encode,
+    negative,
+    order_rows,
+    take,
+    translate,
+    weave,
+    widen,
+)
+from tracekit.analyze.kernels.distributions import Filled, count_shares, fill, spread, use_blocks, use_opens
+from tracekit.analyze.kernels.pairing import Events, Found, Requests, follow, gather_requests, plain_requests, under_way
 
-NATIVE = Path(compiled.__file__).parent / "native"
+NATIVE = Path(compiled.__file__).parent
 EXTREME = (0, 1, -1, 1023, 1024, 1 << 32, (1 << 53) - 1, (1 << 62) + 12345, np.iinfo(np.int64).max)
 pytestmark = pytest.mark.skipif(
     os.environ.get(compiled.WITHOUT) == "1", reason="the kernels in C are what is compared with their definitions"
@@ -93,40 +109,38 @@ UNHURRIED = settings(deadline=None)
 @UNHURRIED
 def test_columns(data, size):
     column, out = data.draw(columns(size)), np.zeros(size, np.int64)
-    same(kernels.widen, column, out)
-    same(kernels.negative, column, np.zeros(size, np.bool_))
+    same(widen, column, out)
+    same(negative, column, np.zeros(size, np.bool_))
 
 
 @given(st.data(), SIZES)
 @UNHURRIED
 def test_codes(data, size):
     one, other = (data.draw(columns(size, st.integers(0, most), codes=True)) for most in (3, 5))
-    same(kernels.translate, one, data.draw(whatever(4)), np.zeros(size, np.int64))
+    same(translate, one, data.draw(whatever(4)), np.zeros(size, np.int64))
     chosen = data.draw(flags(size) | flags(0))
-    same(kernels.count_pairs, one, other, 7, chosen, np.ones(5 * 7, np.int64))
+    same(count_pairs, one, other, 7, chosen, np.ones(5 * 7, np.int64))
 
 
 @given(st.data(), SIZES)
 @UNHURRIED
 def test_rows(data, size):
     rows, each = data.draw(ints(size, -1, 9)), data.draw(whatever(10))
-    same(kernels.take, each, rows, np.zeros(size, np.int64))
+    same(take, each, rows, np.zeros(size, np.int64))
     distinct = np.array(data.draw(st.permutations(range(size))), np.int64)[: size // 2]
-    found, (_, _, order) = same(kernels.order_rows, distinct, size, np.zeros(size, np.int64))
+    found, (_, _, order) = same(order_rows, distinct, size, np.zeros(size, np.int64))
     assert distinct[order[:found]].tolist() == sorted(distinct)
     at = np.sort(data.draw(ints(size, 0, 10)))
-    same(kernels.weave, each, rows, at, np.zeros(10 + size, np.int64))
+    same(weave, each, rows, at, np.zeros(10 + size, np.int64))
 
 
 @given(st.data(), SIZES, st.integers(0, 5))
 @UNHURRIED
 def test_keys(data, size, most):
     keys = data.draw(whatever(size))
-    same(kernels.append_digit, keys, data.draw(ints(size)), 10)
+    same(append_digit, keys, data.draw(ints(size)), 10)
     both = [(np.zeros(size, np.int64), np.zeros(most, np.int64)) for _ in range(2)]
-    count, other = (
-        how(keys, *out) for how, out in zip((kernels.encode, kernels.encode.__wrapped__), both, strict=True)
-    )
+    count, other = (how(keys, *out) for how, out in zip((encode, encode.__wrapped__), both, strict=True))
     assert count == other
     if count <= most:
         for mine, its in zip(*both, strict=True):
@@ -137,11 +151,11 @@ def test_keys(data, size, most):
 @UNHURRIED
 def test_counts(data, size):
     codes, times = data.draw(ints(size)).astype(np.int32), data.draw(ints(size, -100, 2000))
-    same(kernels.count_codes, codes, np.ones(10, np.int64))
+    same(count_codes, codes, np.ones(10, np.int64))
     begin = np.arange(10) * 64
     cells = data.draw(st.sampled_from([0.0, 1.0, 1 / 3, 0.031, 1e-9]))
-    same(kernels.count_in_time, codes, begin, times, 7, cells, 63, np.zeros(640, np.int64))
-    same(kernels.classify, data.draw(whatever(size)), np.array((0, 1, 4, 1024)), np.zeros(size, np.int64))
+    same(count_in_time, codes, begin, times, 7, cells, 63, np.zeros(640, np.int64))
+    same(classify, data.draw(whatever(size)), np.array((0, 1, 4, 1024)), np.zeros(size, np.int64))
 
 
 @given(st.data(), SIZES)
@@ -150,7 +164,7 @@ def test_plain_requests(data, size):
     slot, kind, length = data.draw(ints(size, 0, 2)), data.draw(ints(size, 0, 4)), data.draw(ints(size, 0, 1))
     lists = [np.zeros(size // 3, np.int64) for _ in range(3)]
     heads = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    same(kernels.plain_requests, slot, kind, length, *lists, *heads, np.zeros(size, np.bool_))
+    same(plain_requests, slot, kind, length, *lists, *heads, np.zeros(size, np.bool_))
 
 
 @st.composite
@@ -174,7 +188,7 @@ def test_what_is_under_way(data, size):
     # All events of a request are of one disk: here there is one, in the order of rows two.
     dev, op, old = np.zeros(size, np.int64), data.draw(ints(size, -1, 2)), data.draw(st.integers(0, 20))
     before = np.full(size, -1), np.zeros(size, np.bool_)
-    same(kernels.under_way, dev, 1, op, 2, first, issue, over, old, *before)
+    same(under_way, dev, 1, op, 2, first, issue, over, old, *before)
     dev, pid = data.draw(ints(size, 0, 1)), data.draw(ints(size, -1, 1))
     sector, length = (
         data.draw(ints(size, -1, 3)),
@@ -185,7 +199,7 @@ def test_what_is_under_way(data, size):
     left_off = np.arange(len(known)) % 3
     stops = [np.zeros(len(first), np.int64) for _ in range(2)]
     follows = np.zeros(size, np.bool_)
-    same(kernels.follow, first, start, old, dev, op, pid, sector, length, known, left_off, follows, *stops)
+    same(follow, first, start, old, dev, op, pid, sector, length, known, left_off, follows, *stops)
 
 
 @given(st.data(), SIZES, st.integers(0, 700))
@@ -198,15 +212,22 @@ def test_what_is_known_of_requests(data, size, count):
     chosen = chance.random(count) < 0.8
     wanted = int(chosen.sum())
     found = Found(*(np.zeros(wanted, np.int64) for _ in range(13)), *(np.zeros(wanted, np.bool_) for _ in range(7)))
-    same(kernels.gather_requests, asked, chosen, events, found)
+    same(gather_requests, asked, chosen, events, found)
 
 
 @given(st.data(), SIZES)
 @UNHURRIED
 def test_histograms(data, size):
     each, which = data.draw(values(size)), data.draw(ints(size, 0, 2))
-    same(kernels.fill, which, each, filled(3))
-    same(kernels.count_shares, which, data.draw(ints(size, -1, 3)), each, 4, np.zeros(3 * 5 * COARSE_BINS, np.int64))
+    same(fill, which, each, filled(3))
+    same(
+        count_shares,
+        which,
+        data.draw(ints(size, -1, 3)),
+        each,
+        4,
+        np.zeros(3 * 5 * COARSE_BINS, np.int64),
+    )
 
 
 @given(st.data(), SIZES, st.sampled_from([1, 1000]))
@@ -219,7 +240,7 @@ def test_spread(data, size, unit):
     frame = data.draw(st.sampled_from([0, 5, -(1 << 40)])), data.draw(st.sampled_from([1, 7, 1 << 50])), 8
     combined = combined[: data.draw(st.sampled_from([0, len(combined)]))]
     lists = in_time, combined, steps, floor, np.zeros(size, np.int64)
-    same(kernels.spread, each, start_ns, number, group_of, *frame, filled(3), *lists, counted=True)
+    same(spread, each, start_ns, number, group_of, *frame, filled(3), *lists, counted=True)
 
 
 @given(st.data(), SIZES)
@@ -229,13 +250,13 @@ def test_uses(data, size):
     count, sums = np.zeros(4, np.int64), np.zeros(12, np.int64)
     length, depth, sector = data.draw(ints(size, -1, 9000)), data.draw(ints(size, -1, 40)), data.draw(ints(size, -1, 2))
     one = codes, unknown, length, depth, sector, data.draw(flags(size)), count, sums, filled(4), filled(4)
-    same(kernels.use_blocks, *one)
+    same(use_blocks, *one)
     ret, duration = data.draw(whatever(size)), data.draw(ints(size, -1, 99999))
     answered = data.draw(flags(size))
-    same(kernels.use_opens, codes, ret, answered, duration, count, np.zeros(16, np.int64), filled(4))
+    same(use_opens, codes, ret, answered, duration, count, np.zeros(16, np.int64), filled(4))
     # Many places are gone through one after the other.
     codes, count = np.where(codes < 0, codes, codes * 9), np.zeros(40, np.int64)
-    same(kernels.use_opens, codes, ret, answered, duration, count, np.zeros(400, np.int64), filled(40))
+    same(use_opens, codes, ret, answered, duration, count, np.zeros(400, np.int64), filled(40))
 
 
 @pytest.mark.parametrize("wrong", [-2, 40, np.iinfo(np.int64).max, np.iinfo(np.int64).min])
@@ -252,26 +273,26 @@ def test_an_index_of_nothing_is_an_error(wrong):
     of_groups = in_time, nothing, four, four, zero
     flags = [np.ones(3, np.bool_) for _ in range(7)]
     for kernel, *args in [
-        (kernels.take, four, rows, zero),
-        (kernels.translate, codes, four, zero),
-        (kernels.count_pairs, codes, plain, 2, yes[:0], four),
-        (kernels.count_pairs, plain, codes, 2, yes[:0], four),
-        (kernels.order_rows, rows, 4, zero),
-        (kernels.weave, four, each, rows, np.zeros(7, np.int64)),
-        (kernels.count_codes, rows.clip(-5, 99).astype(np.int32), four),
-        (kernels.count_in_time, zero.astype(np.int32), rows[1:2], zero, 0, 0.5, 9, four),
-        (kernels.fill, rows, zero, filled(4)),
-        (kernels.fill, zero, np.full(3, -1), filled(4)),
-        (kernels.count_shares, rows, zero, zero, 3, shares),
-        (kernels.count_shares, zero, rows, zero, 3, shares),
-        (kernels.spread, zero, zero, rows, four, *frame, *of_groups),
-        (kernels.spread, zero, zero, zero, rows[1:2], *frame, *of_groups),
-        (kernels.under_way, rows, 4, zero, 1, each, each, each, 0, zero, yes),
-        (kernels.under_way, zero, 1, zero, 1, each, rows, each, 0, zero, yes),
-        (kernels.under_way, zero, 1, zero, 1, rows, each, each, 0, zero, yes),
-        (kernels.under_way, zero, 1, zero, 1, each, each, rows, 0, zero, yes),
-        (kernels.follow, each, rows, 0, *[zero] * 5, nothing, nothing, yes, zero, zero),
-        (kernels.gather_requests, Requests(*[rows] * 5, *[yes] * 4), yes, Events(*[zero] * 9, *[yes] * 3),
+        (take, four, rows, zero),
+        (translate, codes, four, zero),
+        (count_pairs, codes, plain, 2, yes[:0], four),
+        (count_pairs, plain, codes, 2, yes[:0], four),
+        (order_rows, rows, 4, zero),
+        (weave, four, each, rows, np.zeros(7, np.int64)),
+        (count_codes, rows.clip(-5, 99).astype(np.int32), four),
+        (count_in_time, zero.astype(np.int32), rows[1:2], zero, 0, 0.5, 9, four),
+        (fill, rows, zero, filled(4)),
+        (fill, zero, np.full(3, -1), filled(4)),
+        (count_shares, rows, zero, zero, 3, shares),
+        (count_shares, zero, rows, zero, 3, shares),
+        (spread, zero, zero, rows, four, *frame, *of_groups),
+        (spread, zero, zero, zero, rows[1:2], *frame, *of_groups),
+        (under_way, rows, 4, zero, 1, each, each, each, 0, zero, yes),
+        (under_way, zero, 1, zero, 1, each, rows, each, 0, zero, yes),
+        (under_way, zero, 1, zero, 1, rows, each, each, 0, zero, yes),
+        (under_way, zero, 1, zero, 1, each, each, rows, 0, zero, yes),
+        (follow, each, rows, 0, *[zero] * 5, nothing, nothing, yes, zero, zero),
+        (gather_requests, Requests(*[rows] * 5, *[yes] * 4), yes, Events(*[zero] * 9, *[yes] * 3),
          Found(*[zero] * 13, *flags)),
     ]:  # fmt: skip
         with pytest.raises(IndexError):
@@ -282,7 +303,7 @@ def test_arrays_of_another_kind_are_refused():
     out = np.zeros(4, np.int64)
     for wrong in (np.zeros(4, np.int32), np.zeros(4), np.zeros(8, np.int64)[::2]):
         with pytest.raises(TypeError, match="is wanted"):
-            kernels.take(out, wrong, out)
+            take(out, wrong, out)
 
 
 RUN_WITH = """
@@ -292,7 +313,7 @@ class Checked(ctypes.CDLL):
     def __init__(self, name, *more, **options):
         super().__init__(library if name and name.endswith("kernels.so") else name, *more, **options)
 ctypes.CDLL = Checked
-from tracekit.analyze import compiled
+from tracekit.analyze.kernels import columns, compiled, distributions, pairing
 assert compiled._library()._name == library
 sys.exit(pytest.main(["-q", "-s", "-x", "-p", "no:cacheprovider", tests, "-k", "not " + leave_out]))
 """
@@ -300,14 +321,12 @@ sys.exit(pytest.main(["-q", "-s", "-x", "-p", "no:cacheprovider", tests, "-k", "
 
 def test_no_memory_but_its_own_is_touched(tmp_path):
     """All of the above once more, with a library that looks out for that and for undefined behaviour."""
-    gcc = shutil.which("gcc")
-    if gcc is None:
-        pytest.skip("gcc has what is needed")
+    must_have(gcc := "gcc")
     runtime = subprocess.run(
         [gcc, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
     if not Path(runtime).is_absolute():
-        pytest.skip("gcc is here without its sanitizers")
+        cannot_run("gcc is here without its sanitizers")
     library, checks = tmp_path / "kernels.so", "-fsanitize=address,undefined"
     command = [gcc, "-std=c11", "-O1", "-g", "-fPIC", "-shared", checks, "-fno-sanitize-recover=all"]
     command += [f"-DMADE_FOR={compiled.checksum()}u", *map(str, sorted(NATIVE.glob("*.c"))), "-o", str(library)]

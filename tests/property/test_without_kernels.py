@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tracekit.analyze import compiled
+from tracekit.analyze.kernels import compiled
 
 ROOT = Path(__file__).parents[2]
 TESTS = (
@@ -27,7 +27,7 @@ def run(*command: str) -> str:
 
 
 def test_it_does_without() -> None:
-    loaded = "from tracekit.analyze import kernels; print(hasattr(kernels.take, '__wrapped__'))"
+    loaded = "from tracekit.analyze.kernels.columns import take; print(hasattr(take, '__wrapped__'))"
     assert run("-c", loaded) == "False\n"
 
 

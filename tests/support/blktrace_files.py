@@ -3,7 +3,7 @@
 import struct
 
 MAGIC = 0x65617400 | 7
-READ, WRITE, FLUSH, SYNC, NOTIFY, DISCARD = (1 << bit + 16 for bit in (0, 1, 2, 3, 10, 13))
+READ, WRITE, FLUSH, SYNC, PASSTHROUGH, NOTIFY, DISCARD = (1 << bit + 16 for bit in (0, 1, 2, 3, 9, 10, 13))
 QUEUE, BACK_MERGE, GET_REQUEST, REQUEUE, ISSUE, COMPLETE, REMAP = 1, 2, 4, 6, 7, 8, 15
 DEV = 8 << 20 | 16
 

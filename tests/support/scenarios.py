@@ -3,7 +3,8 @@
 import numpy as np
 from tracebuilder import SECOND_NS, START_NS, TraceBuilder
 
-MS = 1_000_000
+MS, US = 1_000_000, 1_000
+DISK = {"dev": 8 << 20, "disk": "sda", "op": "read"}
 COMMANDS = ("id", "uname", "date", "mkdir", *(("mkdir", "date", "cp", "sed", "grep") * 4), "rm", "dirname", "basename",
             "cat", "tail")  # fmt: skip
 
@@ -81,3 +82,13 @@ def everything() -> TraceBuilder:
         builder.add("block_complete", 6 * SECOND_NS + (700 + turn) * MS, ret=0, pid=0, tid=0, comm="swapper/1", **place)
     builder.add("lost", 9_900 * MS, start_ns=START_NS + 9_850 * MS, lost=12, lost_family="open")
     return builder
+
+
+def io(
+    builder: TraceBuilder, at_ns: int, slot: int = 1, *, queue_ns: int = US, device_ns: int = MS, **more: object
+) -> None:
+    """One I/O: its submission, issue and completion."""
+    columns = DISK | {"request": slot, "sector": 0, "bytes": 4096} | more
+    builder.add("block_start", at_ns, pid=7, tid=7, comm="reader", **columns)
+    builder.add("block_issue", at_ns + queue_ns, pid=0, tid=0, comm="kworker", **columns)
+    builder.add("block_complete", at_ns + queue_ns + device_ns, pid=0, tid=0, comm="swapper", ret=0, **columns)

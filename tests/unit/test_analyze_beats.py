@@ -75,5 +75,16 @@ def test_bursts_at_chance_times_make_no_chain():
         assert all(find_chain(times, period) is None for period in periods(times))
 
 
+@pytest.mark.parametrize("times", [2, 4, 12])
+@pytest.mark.parametrize("jitter", [0.01, 0.05, 0.15])
+def test_each_nth_of_a_beat_makes_no_chain(times, jitter):
+    chance = np.random.default_rng(times)
+    beats = 1_250_000 * (np.arange(4000) + chance.normal(0, jitter, 4000))
+    points = np.sort(np.concatenate((beats, chance.uniform(0, 5e9, 200)))).astype(np.int64)
+    assert find_chain(points, times * 1_250_000) is None
+    slow = np.sort(np.concatenate((beats[::times], chance.uniform(0, 5e9, 200)))).astype(np.int64)
+    assert find_chain(slow, times * 1_250_000) is not None
+
+
 def test_too_few_points():
     assert find_chain(np.arange(5, dtype=np.int64) * SECOND_NS, 1e9) is None

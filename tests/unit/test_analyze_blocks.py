@@ -12,6 +12,7 @@ from tracekit.analyze.columns import Codes
 from tracekit.analyze.contrast import Field, Shares, depth_class, sets_apart
 from tracekit.analyze.selection import Selection
 from tracekit.analyze.windows import Windows
+from tracekit.units import SECOND_NS
 
 
 def requests(trace):
@@ -63,6 +64,39 @@ def test_queue_depth_counts_what_the_disk_has_at_issue(tmp_path):
                 zip(one.disk.codes, one.issue_ns.tolist(), one.depth.tolist(), strict=True)}  # fmt: skip
     assert by_issue == {("sda", 100): 1, ("sda", 200): 2, ("sda", 250): 3, ("sdb", 250): 1, ("sda", 400): 3,
                         ("sda", 700): 2}  # fmt: skip
+
+
+def test_a_missed_completion_counts_for_no_other_depth(tmp_path):
+    """Of the first three requests nobody sees the end; the slot of one is used again, at the end the others are old."""
+    builder = TraceBuilder()
+    for slot in (1, 2, 3):
+        add(builder, slot, None, slot)
+    add(builder, 50, 60, 4)
+    add(builder, 70, 80, 1)
+    add(builder, 3 * SECOND_NS, 3 * SECOND_NS + 10, 4)
+    add(builder, 10 * SECOND_NS - 10, None, 5)
+    add(builder, 10 * SECOND_NS - 5, None, 6)
+    trace = builder.trace(tmp_path / "t")
+    assert of_each(trace, "depth", "in_flight") == [
+        (1, False), (1, False), (1, False), (1, False), (1, False), (1, False), (1, True), (2, True),
+    ]  # fmt: skip
+    quality = analyze(trace).quality
+    assert (quality.unmatched_issues, quality.in_flight_at_end) == (3, 2)
+
+
+def test_what_takes_no_longer_than_its_disk_does_may_be_under_way(tmp_path):
+    """A second and a half is long for sda, and for sdb, of which nothing is known, and not for sdc."""
+    builder = TraceBuilder()
+    for dev, disk, longest_ns in ((1, "sda", 100), (2, "sdb", None), (3, "sdc", SECOND_NS // 5)):
+        add(builder, 0, longest_ns, 1, dev=dev, disk=disk)
+        add(builder, SECOND_NS, None, 2, dev=dev, disk=disk)
+        add(builder, 2 * SECOND_NS, None, 3, dev=dev, disk=disk)
+    trace = builder.metadata(duration_ns=2_500_000_000).trace(tmp_path / "t")
+    left = [one[one.in_flight] for one in requests(trace)]
+    told = [(one.disk.name(code), at - trace.start_ns) for one in left
+            for code, at in zip(one.disk.codes, one.issue_ns.tolist(), strict=True)]  # fmt: skip
+    late = [(disk, 2 * SECOND_NS) for disk in ("sda", "sdb", "sdc")]
+    assert sorted(told) == [*late[:2], ("sdc", SECOND_NS), late[2]]
 
 
 def test_sequential_is_by_disk_op_and_process(tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from shapes import DISK_MS, DISK_US, plain_shapes, spread
 
-from tracekit.analyze.binning import bin_of, low_edge
 from tracekit.analyze.histogram import Histogram, Histograms
+from tracekit.analyze.kernels.binning import bin_of, low_edge
 from tracekit.analyze.modes import find_modes, modes_of_buckets
 from tracekit.analyze.outliers import episodes, looked_at, outlier_threshold
 

@@ -20,6 +20,11 @@ def test_losses_that_nobody_counted_are_unknown(tmp_path):
     result = report(builder, tmp_path)
     assert to_dict(result)["quality"]["lost"] is None
     assert "whether events were lost is unknown" in to_text(result)
+    for at, event in ((6, "block_issue"), (10, "block_start")):
+        builder.add(event, at, dev=8, request=1, sector=8, bytes=4096, op="read", flags=0)
+    text = to_text(report(builder, tmp_path))
+    assert "\nQuality: complete; whether events were lost is unknown\n" in text
+    assert "completion never seen" in text
 
 
 def test_io_that_cannot_be_paired_is_in_the_headline(tmp_path):

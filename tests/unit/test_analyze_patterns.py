@@ -96,7 +96,27 @@ def test_a_command_that_fails_now_and_then_does_not_fail_each_time(tmp_path):
     result = analyze(builder.trace(tmp_path / "t"))
     assert [one.failing for one in result.patterns] == [{}]
     assert result.findings[0].kind == "process_bursts"
-    assert "; 8 of 60 fail" in result.findings[0].title
+    assert "; 8 of 60 fail (serve)" in result.findings[0].title
+
+
+def test_of_several_that_fail_now_and_then_none_is_named(tmp_path):
+    found = first_finding(rounds(shell(), [("serve", (3, 0, 0, 0)), ("date", (0, 0, 0, 0, 1))]), tmp_path)
+    assert found.title.endswith("; 14 of 60 fail")
+
+
+def test_a_command_that_fails_each_time_but_in_two_ways_does_not_fail_the_same_way_each_time(tmp_path):
+    (one,) = analyze(rounds(shell(), [("serve", (3, 4)), ("date", (0,))]).trace(tmp_path / "t")).patterns
+    assert one.exit_codes == {"0": 30, "3": 15, "4": 15}
+    assert one.failing == {}
+
+
+def test_a_signal_is_no_exit_code(tmp_path):
+    builder = shell()
+    for turn in range(30):
+        process(builder, (10_000 + turn, SHELL), "serve", (400 + 300 * turn) * MS)
+        builder.rows[-1]["exit_signal"] = 9
+    (one,) = analyze(builder.trace(tmp_path / "t")).patterns
+    assert (one.exit_codes, one.failing) == ({"signal 9": 30}, {"serve": "signal 9"})
 
 
 def test_a_command_that_fails_nearly_each_time(tmp_path):
@@ -109,7 +129,7 @@ def test_a_command_that_fails_nearly_each_time(tmp_path):
 def test_the_rest_is_said_to_be_well_only_where_it_is(tmp_path):
     codes = (1, *[0] * 29)
     found = first_finding(rounds(shell(), [("serve", (3,)), ("tail", codes), ("date", (0,))]), tmp_path)
-    assert "serve exits with 3 each time, 1 of the other 60 fails" in found.title
+    assert "serve exits with 3 each time, 1 of the other 60 fails (tail)" in found.title
 
 
 def test_nothing_is_said_of_ends_that_are_not_known(tmp_path):
@@ -148,7 +168,7 @@ def test_an_ancestor_that_does_not_start_them_itself(tmp_path):
             process(builder, (10_000 + 10 * turn + place, 5000 + turn), comm, at_ms * MS)
     one = analyze(builder.trace(tmp_path / "t")).patterns[0]
     assert one.scope == {"parent": "bash (pid 875)"}
-    assert "below bash (pid 875)" in one.sentence
+    assert "started by sh below bash (pid 875)" in one.sentence
 
 
 def test_a_subshell_is_a_part_of_who_starts_it(tmp_path):
@@ -210,6 +230,16 @@ def test_one_after_another_is_a_steady_rate_and_no_rhythm_worth_telling(tmp_path
     assert result.findings == ()
 
 
+def test_a_few_at_once_are_a_rhythm_however_short_its_period(tmp_path):
+    chance, builder = np.random.default_rng(1), TraceBuilder(duration_ns=4 * SECOND_NS)
+    for turn in range(990):
+        for part in range(3):
+            at = turn * 4 * MS + part * MS // 20 + round(chance.normal(0, 5000)) + MS
+            builder.add("open", at, pid=7, tid=7, comm="poll", path="/run/state", ret=3, duration_ns=1000)
+    (one,) = [each for each in analyze(builder.trace(tmp_path / "t")).patterns if each.kind != "steady"]
+    assert (one.kind, one.burst_size, round(one.period_ns / MS, 1)) == ("bursts", 3, 4.0)
+
+
 def poisson_opens(*, walk=0.0):
     """Opens by three commands at chance times; the rate of all of them wanders, or not."""
     chance = np.random.default_rng(1)
@@ -227,7 +257,7 @@ def test_a_steady_rate_is_told_once_and_is_no_finding(tmp_path):
     result = analyze(poisson_opens().trace(tmp_path / "t"))
     (one,) = result.patterns
     assert (one.kind, one.scope, one.share) == ("steady", {"path": "/etc/motd"}, 1.0)
-    assert one.sentence.startswith("files are opened at a steady rate of 1")
+    assert one.sentence.startswith("the file /etc/motd is opened at a steady rate of 1")
     assert result.findings == ()
 
 
@@ -236,7 +266,9 @@ def test_a_rate_that_wanders_is_not_steady(tmp_path):
 
 
 def test_how_long_each_command_lives(tmp_path):
+    """One that takes long does not make all of them slow."""
     builder = rounds(shell(), [("serve", (3,)), ("date", (0,))])
+    builder.rows[-1]["ts_ns"] += 100 * MS
     (one,) = analyze(builder.trace(tmp_path / "t")).patterns
     assert one.lifetimes == {"serve": MS, "date": MS}
 
@@ -257,7 +289,7 @@ def test_rates_are_numbers_that_people_read(tmp_path, period_ms, times, rate):
 
 @pytest.mark.parametrize("well", [True, False])
 def test_the_events_behind_a_rhythm_are_of_its_processes_alone(tmp_path, well):
-    """Others had the same pids between; and programs that cannot be run are called by what was to be run."""
+    """Others had the same pids between; so it is with programs that cannot be run."""
     builder = TraceBuilder(duration_ns=20 * SECOND_NS)
     for turn in range(30):
         at, who = (400 + 300 * turn) * MS, {"pid": 100 + turn % 3, "tid": 100 + turn % 3, "ppid": 50}
@@ -267,7 +299,9 @@ def test_the_events_behind_a_rhythm_are_of_its_processes_alone(tmp_path, well):
         if turn in (2, 3, 7, 15, 22, 23):
             process(builder, (100 + turn % 3, 60), "other", at + 100 * MS)
     trace = builder.trace(tmp_path / "t")
-    [finding] = [one for one in analyze(trace).findings if one.evidence["cycles"] == 30]
+    report = analyze(trace)
+    assert {one.chain for one in report.patterns} == ({("job",)} if well else set())
+    [finding] = [one for one in report.findings if one.evidence["cycles" if well else "failed"] == 30]
     rows = [row for batch in raw_events(trace, Selection(), finding.where) for row in batch.to_pylist()]
     assert len(rows) == 90
     assert {row["ppid"] for row in rows} == {50}
@@ -283,6 +317,17 @@ def test_each_file_of_many_that_are_opened_in_turn_has_no_rhythm_of_its_own(tmp_
         at += round(23 * MS * max(1 + uneven * chance.normal(), 0.2))
     found = [one for one in analyze(builder.trace(tmp_path / "t")).patterns if one.kind != "steady"]
     assert len(found) == told
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_few_rounds_of_them_are_enough_to_see_that(tmp_path, seed):
+    """Distances of so few beats vary by much less than they should, now and then; those of all ten files do not."""
+    chance, builder = np.random.default_rng(seed), TraceBuilder(duration_ns=2 * SECOND_NS)
+    for turn, at_ms in enumerate(np.cumsum(19 * np.maximum(1 + 0.35 * chance.normal(size=100), 0.2))):
+        for part_ms in range(2):
+            at = round((at_ms + 0.5 * part_ms) * MS)
+            builder.add("open", at, pid=7, tid=7, comm="worker", path=f"/r/{turn % 10}", ret=3)
+    assert not [one.scope for one in analyze(builder.trace(tmp_path / "t")).patterns if one.kind != "steady"]
 
 
 def test_a_poll_among_as_many_other_opens_of_its_command_is_told(tmp_path):
@@ -305,3 +350,47 @@ def test_rounds_of_uneven_steps_keep_time_and_are_told_once(tmp_path, offsets_ms
     found = [one for one in analyze(builder.trace(tmp_path / "t")).patterns if one.kind != "steady"]
     assert [(one.scope, one.burst_size) for one in found] == [({"comm": "svc"}, len(offsets_ms))]
     assert abs(found[0].period_ns / 1e9 - 1) < 0.03
+
+
+@pytest.mark.parametrize("starts", [False, True])
+def test_files_that_are_opened_together_are_told_once_and_not_beside_the_processes_that_open_them(tmp_path, starts):
+    """All opens of each command have no rhythm that shows: those of each of its files do."""
+    builder, chance = shell(15), np.random.default_rng(3)
+    beats_ms = np.cumsum(chance.normal(1000, 90, 13))
+    for turn, at_ms in enumerate(beats_ms):
+        for number, comm in enumerate(("id", "date", "uname", "mkdir")):
+            for place in range(5):
+                pid, begin_ms = 10_000 + 20 * turn + 5 * number + place, at_ms + 4 * (5 * number + place)
+                if starts:
+                    process(builder, (pid, SHELL), comm, round(begin_ms * MS))
+                for file in range(6):
+                    at = round((begin_ms + 0.1 + 0.01 * file) * MS)
+                    builder.add("open", at, pid=pid, tid=pid, comm=comm, path=f"/lib/{file}", ret=3)
+    for comm in ("id", "date", "uname", "mkdir"):
+        for at_ms in chance.uniform(0, 15_000, 2000):
+            builder.add("open", round(at_ms * MS), pid=7, tid=7, comm=comm, path="/data", ret=3)
+    told = [one for one in analyze(builder.trace(tmp_path / "t")).patterns if one.kind != "steady"]
+    assert [one.event for one in told] == ["exec" if starts else "open"]
+
+
+def test_two_polls_of_the_same_period_that_do_not_wait_for_each_other_are_both_told(tmp_path):
+    builder, chance = TraceBuilder(duration_ns=60 * SECOND_NS), np.random.default_rng(5)
+    for comm, offset_ms in (("first", 300), ("second", 700)):
+        for at_ms in np.arange(offset_ms, 60_000, 1000) + chance.normal(0, 30, 60):
+            builder.add("open", round(at_ms * MS), pid=7, tid=7, comm=comm, path=f"/run/{comm}", ret=3)
+    for at_ms in chance.uniform(0, 60_000, 1200):
+        builder.add("open", round(at_ms * MS), pid=8, tid=8, comm="other", path="/data", ret=3)
+    told = [one for one in analyze(builder.trace(tmp_path / "t")).patterns if one.kind != "steady"]
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(("every", "after_ms"), [(3, 500), (5, 500), (3, 20)])
+def test_a_poll_to_every_third_beat_of_a_job_is_told_as_well(tmp_path, every, after_ms):
+    builder, chance = shell(60), np.random.default_rng(1)
+    for turn, at_ms in enumerate(np.arange(200, 60_000, 1000)):
+        process(builder, (10_000 + turn, SHELL), "job", round((at_ms + chance.normal(0, 3)) * MS))
+        if turn % every == 0:
+            at = round((at_ms + after_ms + chance.normal(0, 3)) * MS)
+            builder.add("open", at, pid=7, tid=7, comm="daemon", path="/run/state", ret=3)
+    told = [one for one in analyze(builder.trace(tmp_path / "t")).patterns if one.kind != "steady"]
+    assert [one.event for one in told] == ["exec", "open"]

@@ -3,10 +3,11 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from scenarios import demonstration, everything
+from scenarios import DISK, demonstration, everything, io
 from tracebuilder import SECOND_NS, START_NS, TraceBuilder
 
 from tracekit import open_trace
@@ -14,19 +15,11 @@ from tracekit.analyze import analyze
 from tracekit.analyze.report.json import to_json
 from tracekit.analyze.report.markdown import to_markdown
 from tracekit.analyze.report.text import to_text
-from tracekit.cli.main import cli, main
+from tracekit.cli.main import cli
 from tracekit.metadata import Clock
 from tracekit.schema import FAMILY_OF
 
 MS, US = 1_000_000, 1_000
-DISK = {"dev": 8 << 20, "disk": "sda", "op": "read"}
-
-
-def io(builder, at_ns, slot=1, *, queue_ns=US, device_ns=MS, **more):
-    columns = DISK | {"request": slot, "sector": 0, "bytes": 4096} | more
-    builder.add("block_start", at_ns, pid=7, tid=7, comm="reader", **columns)
-    builder.add("block_issue", at_ns + queue_ns, pid=0, tid=0, comm="kworker", **columns)
-    builder.add("block_complete", at_ns + queue_ns + device_ns, pid=0, tid=0, comm="swapper", ret=0, **columns)
 
 
 def latency(result, metric, **group):
@@ -84,7 +77,7 @@ def test_io_at_both_ends_and_a_missed_completion(tmp_path):
     builder.add("block_complete", 10, request=1, **columns)
     builder.add("block_issue", 20, request=2, **columns | {"sector": 800})
     io(builder, 1000, slot=2)
-    builder.add("block_issue", SECOND_NS, request=3, **columns)
+    builder.add("block_issue", builder.duration_ns - MS, request=3, **columns)
     quality = analyze(builder.trace(tmp_path / "t")).quality
     assert (quality.unmatched_issues, quality.unmatched_completions, quality.in_flight_at_end) == (1, 0, 1)
     assert quality.notes == ("1 I/O was under way at the beginning",)
@@ -215,7 +208,7 @@ def test_the_motivating_case_beside_other_processes(tmp_path, seed):
     assert abs(bursts[0].period_ns - 1.02e9) < 0.02e9
 
 
-def test_a_program_that_cannot_be_run_is_a_start_that_failed(tmp_path):
+def test_a_program_that_cannot_be_run_is_never_started(tmp_path):
     builder = TraceBuilder(duration_ns=20 * SECOND_NS)
     builder.add("process", 0, pid=9, tid=9, ppid=1, comm="runner")
     for turn in range(19):
@@ -224,8 +217,15 @@ def test_a_program_that_cannot_be_run_is_a_start_that_failed(tmp_path):
         builder.add("exec_failed", at + MS, pid=pid, tid=pid, ppid=9, comm="runner", path="/opt/missing", ret=-2)
         builder.add("exit", at + 2 * MS, pid=pid, tid=pid, ppid=9, comm="runner", exit_code=127, exit_signal=0)
     result = analyze(builder.trace(tmp_path / "t"))
-    assert [(one.kind, one.cycles, one.chain) for one in result.patterns] == [("periodic", 19, ("missing",))]
-    assert "missing exits with 127 each time" in result.findings[0].title
+    assert result.patterns == ()
+    assert result.workload.process["by_path"] == ()
+    (finding,) = result.findings
+    assert (finding.kind, finding.title) == (
+        "failed_execs",
+        "runner (pid 9) could not run /opt/missing (ENOENT), 19 times, every 1.00 s",
+    )
+    assert "a clock" in finding.detail
+    assert len(finding.where.lives) == 19
 
 
 # --- the whole report ------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_io_in_all_that_never_was_at_the_device_is_counted(tmp_path):
     steps(builder, 7, "block_start", "block_complete")
     steps(builder, 8, "block_start", "block_complete")
     report = analyze(builder.trace(tmp_path / "t"))
-    assert "\n  2 more than at the device: those merged into another" in to_text(report)
+    assert "\n  2 more than at the device: they ended without a request" in to_text(report)
     assert "- 2 more than at the device:" in to_markdown(report)
     steps(builder, 9, "block_issue", "block_complete", at=60 * MS)
     steps(builder, 10, "block_issue", "block_complete", at=70 * MS)
@@ -354,6 +354,38 @@ def test_no_line_is_wider_than_asked(tmp_path, width):
     assert "…" not in text
 
 
+def test_findings_and_rhythms_beyond_the_tenth_are_counted_and_numbers_are_whole(tmp_path):
+    result = analyze(demonstration(seed=2).trace(tmp_path / "t"))
+    findings = tuple(replace(result.findings[0], rank=rank) for rank in range(1, 113))
+    result = replace(result, findings=findings, patterns=result.patterns[:1] * 12)
+    short, long = to_text(result), to_text(result, top=112)
+    assert "\n10. 30 processes start" in short
+    assert "\n11. " not in short
+    assert "and 102 more: --top 112 shows all\n" in short
+    assert "and 2 more: --top 12 shows all\n" in short
+    assert short.count("  period  ") == 10
+    assert "\n  9. 30 processes start" in long
+    assert "\n112. 30 processes start" in long
+    assert "shows all" not in long
+    assert long.count("  period  ") == 12
+
+
+def test_flushes_that_the_kernel_sends_by_itself_are_told_as_such(tmp_path):
+    builder = TraceBuilder()
+    for request in range(9):
+        at, own = 10 * MS * (request + 1), {"dev": 8 << 20, "disk": "sda", "request": request, "tid": 1}
+        flush = own | {"op": "flush", "bytes": 0}
+        builder.add("block_issue", at, **flush)
+        builder.add("block_complete", at + MS, **flush, ret=0)
+    assert "? (flushes)" in to_text(analyze(builder.trace(tmp_path / "t")))
+    read = own | {"op": "read", "bytes": 4096, "sector": 8, "request": 99}
+    builder.add("block_issue", 500 * MS, **read)
+    builder.add("block_complete", 501 * MS, **read, ret=0)
+    text = to_text(analyze(builder.trace(tmp_path / "u")))
+    assert "\n?  " in text
+    assert "(flushes)" not in text
+
+
 def test_when_it_was_recorded_changes_nothing_else(tmp_path):
     first, second = demonstration(seed=3), demonstration(seed=3)
     later = 86_400 * SECOND_NS
@@ -370,87 +402,6 @@ def test_when_it_was_recorded_changes_nothing_else(tmp_path):
 
 
 # --- a part of it, and the events behind a finding -------------------------------------------------------------
-
-
-def lines_of(*arguments):
-    done = CliRunner().invoke(cli, ["report", *arguments])
-    assert done.exit_code == 0, done.output
-    return done.stdout.splitlines()
-
-
-def test_a_stretch_of_time(tmp_path):
-    builder = TraceBuilder()
-    for turn in range(10):
-        io(builder, turn * SECOND_NS, slot=turn, device_ns=(turn + 1) * MS)
-        builder.add("open", turn * SECOND_NS, pid=1, comm="cat", path="/a", ret=3, duration_ns=100)
-    path = str(builder.write(tmp_path / "t.parquet"))
-    found = json.loads("\n".join(lines_of(path, "--format", "json", "--from", "2s", "--to", "5s")))
-    device = next(one for one in found["latency"] if one["metric"] == "block.device")
-    assert (device["count"], device["min_ns"], device["max_ns"]) == (3, 3 * MS, 5 * MS)
-    assert found["trace"]["duration_ns"] == 3 * SECOND_NS
-    assert found["trace"]["events"] == {"block_start": 3, "block_issue": 3, "block_complete": 3, "open": 3}
-    assert found["quality"]["notes"] == ["this report is of a part of the recording: from 2.00 s to 5.00 s"]
-
-
-def test_one_command_and_one_disk(tmp_path):
-    path = str(demonstration(seed=3).write(tmp_path / "t.parquet"))
-    found = json.loads("\n".join(lines_of(path, "--format", "json", "--comm", "file-worker", "--disk", "sdb")))
-    assert {one["name"] for one in found["workload"]["block"]["by_disk"]} == {"sdb"}
-    assert [one["name"] for one in found["workload"]["open"]["by_comm"]] == ["file-worker"]
-    assert found["workload"]["process"] == {"by_path": [], "by_parent": []}
-    assert found["patterns"] == []
-    whole = json.loads("\n".join(lines_of(path, "--format", "json")))
-    of_sdb = next(one for one in whole["latency"] if one["group"] == {"disk": "sdb", "op": "write"})
-    assert next(one for one in found["latency"] if one["metric"] == "block.device")["count"] == of_sdb["count"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("--from", "1h"), "the part from 3,600 s on is behind the end of the recording, which has 10.0 s"),
-        (
-            ("--from", "5s", "--to", "5s"),
-            "the part from 5.00 s to 5.00 s has no length: its end must be later",
-        ),
-        (("--from", "soon"), "is not a duration"),
-        (("--finding", "99"), "there is no finding 99"),
-    ],
-)
-def test_what_there_is_not(tmp_path, arguments, said, capsys):
-    path = str(demonstration(seed=3).write(tmp_path / "t.parquet"))
-    assert main(["report", path, *arguments]) == 2
-    assert said in capsys.readouterr().err
-
-
-def test_the_top_of_each_list(tmp_path):
-    path = str(demonstration(seed=3).write(tmp_path / "t.parquet"))
-    shown = {top: "\n".join(lines_of(path, "--top", str(top))) for top in (1, 3, 50)}
-    assert len(shown[1].splitlines()) < len(shown[3].splitlines()) < len(shown[50].splitlines())
-    assert "more" not in shown[50].split("WHO DOES WHAT")[1]
-
-
-def test_the_events_behind_each_finding(tmp_path):
-    path = str(everything().write(tmp_path / "t.parquet"))
-    kinds = [one["kind"] for one in json.loads("\n".join(lines_of(path, "--format", "json")))["findings"]]
-    assert set(kinds) == {"restarts", "outliers", "modes", "failed_opens"}
-    behind = {kind: lines_of(path, "--finding", str(rank), "--top", "9999")[2:] for rank, kind in enumerate(kinds, 1)}
-    service = [line for line in behind["restarts"] if " exec " in line]
-    assert len(service) == 9 * 30
-    assert len([line for line in service if "start-service" in line.split("tid=")[0]]) == 9
-    found = [line.split()[2] for line in behind["outliers"]]
-    assert found == ["block_start", "block_issue"] * 5 + ["block_complete"] * 5
-    assert all("bytes=65536" in line for line in behind["outliers"])
-    assert len(behind["failed_opens"]) == 380
-    assert all("ret=ENOENT" in line and "/srv/worker.conf" in line for line in behind["failed_opens"])
-    assert {line.split("disk=")[1].split()[0] for line in behind["modes"]} == {"sdb"}
-
-
-def test_so_many_events_of_a_finding(tmp_path, capsys):
-    path = str(everything().write(tmp_path / "t.parquet"))
-    assert main(["report", path, "--finding", "4", "--top", "7"]) == 0
-    said = capsys.readouterr()
-    assert len(said.out.splitlines()) == 2 + 7
-    assert said.err == "and 373 more: --top 380 shows all\n"
 
 
 @pytest.mark.parametrize("rows", [1, 7, 100])

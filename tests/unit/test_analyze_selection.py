@@ -201,10 +201,57 @@ def test_a_command_or_disk_that_is_not_there_is_wrong_usage_and_those_there_are_
     opens(builder, "app", 50)
     requests(builder, 20)
     trace = builder.trace(tmp_path / "t")
-    with pytest.raises(UsageError, match=r"^the recording has nothing of the command ap; it has app$"):
+    with pytest.raises(
+        UsageError, match=r"^the recording has nothing of the command ap: did you mean 'app'\? It has app$"
+    ):
         analyze(trace, Selection(comm="ap"))
-    with pytest.raises(UsageError, match=r"^the recording has nothing of the disk sdb; it has sda$"):
+    with pytest.raises(UsageError, match=r"the command a: did you mean 'app'\? It has app$"):
+        analyze(trace, Selection(comm="a"))
+    with pytest.raises(
+        UsageError, match=r"^the recording has nothing of the disk sdb: did you mean 'sda'\? It has sda$"
+    ):
         analyze(trace, Selection(disk="sdb"))
+
+
+@pytest.mark.parametrize("command", [["report"], ["slice", "-o", "part.parquet"]], ids=lambda words: words[0])
+def test_a_long_name_is_cut_as_the_kernel_cuts_it(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    builder = TraceBuilder()
+    opens(builder, "a_very_long_pro", 50)
+    trace = builder.trace(tmp_path / "t")
+    assert main([*command, str(trace.path), "--comm", "a_very_long_program_name"]) == 0
+    said = capsys.readouterr()
+    assert "15 bytes of a command's name: a_very_long_program_name is a_very_long_pro\n" in said.err
+    assert len(open_trace(trace.path).part(comm="a_very_long_program_name").opens()) == 50
+    if command == ["report"]:
+        assert "a_very_long_pro" in said.out
+
+
+def test_who_was_on_the_cpu_when_an_io_completed_did_nothing(tmp_path):
+    builder = TraceBuilder().add("process", 1, pid=4, tid=4, comm="idler")
+    requests(builder, 3)
+    builder.add("block_complete", SECOND_NS, comm="swapper/0", **DISK)
+    trace = builder.trace(tmp_path / "t")
+    with pytest.raises(UsageError, match=r"^the recording has nothing of the command swapper/0; it has app$"):
+        analyze(trace, Selection(comm="swapper/0"))
+    notes = analyze(trace, Selection(comm="idler")).quality.notes
+    assert "nothing of the command idler was recorded in this part" in notes
+
+
+def test_where_nobody_was_seen_to_submit_who_issues_acts(tmp_path):
+    builder = TraceBuilder().add("block_issue", 5, comm="app", **DISK).add("block_complete", 9, comm="swapper", **DISK)
+    with pytest.raises(UsageError, match=r"^the recording has nothing of the command x; it has app$"):
+        analyze(builder.trace(tmp_path / "t"), Selection(comm="x"))
+
+
+def test_who_starts_a_command_is_told_though_it_is_not_looked_at(service):
+    """A shell that is new in each round starts it and others: nobody starts it again because it fails."""
+    finding = analyze(service, Selection(comm="cat")).findings[0]
+    assert "started by start-service below supervise (pid 31480), running cat" in finding.title
+    assert finding.kind == "periodic"
+    again = analyze(service, Selection(comm="start-service")).findings[0]
+    assert "started by supervise (pid 31480), running start-service" in again.title
+    assert again.kind == "restarts"
 
 
 def test_a_command_that_did_nothing_for_a_while_is_said_to(tmp_path):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tracekit.analyze.binning import COARSE, bin_of
 from tracekit.analyze.columns import Codes
 from tracekit.analyze.combinations import FULL, Combiner
 from tracekit.analyze.contrast import Field
+from tracekit.analyze.kernels.binning import COARSE, bin_of
 from tracekit.analyze.outliers import looked_at
 from tracekit.analyze.spread import TIME_SLOTS, Frame, Grouping, Sample, Spread
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tracekit.analyze.columns import Codes
-from tracekit.analyze.patterns import Train, event_patterns
+from tracekit.analyze.groups import Train
+from tracekit.analyze.patterns import event_patterns
 from tracekit.analyze.rhythm import Times
 from tracekit.analyze.trains import CELLS, COUNTED, TrainCollector, _LongCounts, conspicuous, thinned
 

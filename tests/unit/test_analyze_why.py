@@ -1,4 +1,4 @@
-"""Why a program fails: what it could not open, told only where that is clear."""
+"""Why a program fails: what it could not open or run, told only where that is clear."""
 
 import pytest
 from scenarios import demonstration
@@ -8,7 +8,7 @@ from tracekit.analyze import Selection, analyze
 
 MS, US = 1_000_000, 1_000
 EACCES, ENOENT = 13, 2
-O_WRONLY = 1
+O_WRONLY, O_CLOEXEC = 1, 0o2000000
 CONF = "/etc/app/app.conf"
 #: What every program opens as it starts, and what it looks for in vain.
 START = [("/etc/ld.so.cache", 3), ("/lib/libc.so.6", 3), ("/usr/lib/locale/locale-archive", -ENOENT)]
@@ -26,6 +26,7 @@ class Machine(TraceBuilder):
         """A process that opens files half a millisecond apart, and ends half a millisecond after the last.
 
         Args:
+            tries: paths, what the kernel returns, and an event if they are not to be opened.
             how: comm, ppid, pid, and how long it lasts.
         """
         self.next_pid += 1
@@ -34,8 +35,9 @@ class Machine(TraceBuilder):
         self.add("fork", at, ppid=ppid, **who)
         self.add("exec", at + 50 * US, ppid=ppid, path=f"/usr/bin/{comm}", **who)
         tries = [*START, *tries]
-        for number, (path, ret) in enumerate(tries):
-            self.add("open", at + 100 * US + number * 500 * US, path=path, ret=ret, flags=0, duration_ns=1000, **who)
+        for number, (path, ret, *event) in enumerate(tries):
+            what = {"ppid": ppid, "ret": ret} if event else {"ret": ret, "flags": O_CLOEXEC, "duration_ns": 1000}
+            self.add(*event or ["open"], at + 100 * US + number * 500 * US, path=path, **what, **who)
         end = at + how.get("lasts", 100 * US + len(tries) * 500 * US)
         self.add("exit", end, start_ns=START_NS + at, exit_code=exit_code, exit_signal=0, ppid=ppid, **who)
         return pid
@@ -49,7 +51,7 @@ def told(machine, tmp_path):
     """What is said of a file that `app` could not open; empty if nothing is."""
     findings = [one for one in analyze(machine.trace(tmp_path / "t")).findings if one.kind == "failed_processes"]
     (detail,) = (one.detail for one in findings if one.evidence["comm"] == "app")  # that it fails is told in any case
-    return detail[detail.index("app exits") :] if "could not open" in detail else ""
+    return detail[detail.index("app exits") :] if "could not" in detail else ""
 
 
 def test_the_last_file_that_could_not_be_opened(tmp_path):
@@ -58,6 +60,51 @@ def test_the_last_file_that_could_not_be_opened(tmp_path):
     assert told(machine, tmp_path) == f"app exits with 1 after it could not open {CONF} (ENOENT), 8 of 8 times."
     (finding,) = analyze(machine.trace(tmp_path / "t")).findings
     assert {"program": "app", "path": CONF, "error": "ENOENT"}.items() <= finding.evidence.items()
+
+
+def cannot_run(path, error=ENOENT):
+    return path, -error, "exec_failed"
+
+
+def test_a_program_that_could_not_be_run(tmp_path):
+    machine = Machine()
+    machine.runs(8, [("/etc/app/app.local", -ENOENT), cannot_run("/opt/daemon")], exit_code=127)
+    assert told(machine, tmp_path) == "app exits with 127 after it could not run /opt/daemon (ENOENT), 8 of 8 times."
+
+
+@pytest.mark.parametrize("later", [("/usr/bin/daemon", None, "exec"), ("/etc/app/rules", 3)])
+def test_a_program_found_in_the_last_folder_or_not_needed_is_no_reason(tmp_path, later):
+    machine = Machine()
+    machine.runs(8, [cannot_run("/usr/local/bin/daemon"), cannot_run("/bin/daemon"), later])
+    assert told(machine, tmp_path) == ""
+
+
+def test_a_program_that_is_in_no_folder(tmp_path):
+    machine = Machine()
+    machine.runs(8, [cannot_run("/usr/local/bin/daemon"), cannot_run("/bin/daemon")], exit_code=127)
+    assert "it could not run daemon in any of 2 folders, at last /bin/daemon (ENOENT), 8 of 8" in told(
+        machine, tmp_path
+    )
+
+
+def test_a_shell_looks_into_what_it_could_not_run(tmp_path):
+    machine = Machine()
+    machine.runs(8, [cannot_run("/opt/script"), ("/opt/script", 3)], exit_code=126)
+    assert "it could not run /opt/script (ENOENT), 8 of 8" in told(machine, tmp_path)
+
+
+def test_a_process_for_a_program_that_cannot_be_run_is_a_part_of_who_started_it(tmp_path):
+    """A shell forks for each program; what the fork could not run is told once."""
+    machine = Machine()
+    for pid in machine.runs(8, exit_code=3, lasts=20 * MS):
+        began = next(row["ts_ns"] for row in machine.rows if row["pid"] == pid and row["event"] == "fork") - START_NS
+        child = {"pid": pid + 5000, "tid": pid + 5000, "ppid": pid, "comm": "app"}
+        machine.add("fork", began + 10 * MS, **child)
+        machine.add("exec_failed", began + 11 * MS, path="/opt/helper", ret=-ENOENT, **child)
+        start_ns = START_NS + began + 10 * MS
+        machine.add("exit", began + 12 * MS, start_ns=start_ns, exit_code=127, exit_signal=0, **child)
+    assert "app exits with 3 after it could not run /opt/helper (ENOENT), 8 of 8" in told(machine, tmp_path)
+    assert [one.kind for one in analyze(machine.trace(tmp_path / "t")).findings] == ["failed_processes"]
 
 
 def test_of_two_that_fail_each_time_the_program_went_on_after_the_first(tmp_path):
@@ -78,6 +125,19 @@ def test_a_few_runs_that_fail_otherwise(tmp_path):
     machine.runs(9, [(CONF, -ENOENT)])
     machine.run(30 * MS)
     assert "9 of 10 times" in told(machine, tmp_path)
+
+
+def test_runs_that_end_in_another_way_are_not_looked_at(tmp_path):
+    machine = Machine()
+    machine.runs(8, [(CONF, -ENOENT)])
+    machine.runs(4, exit_code=2, begin=31 * MS)
+    assert "8 of 8 times" in told(machine, tmp_path)
+
+
+def test_a_file_of_which_the_name_is_not_known_is_no_reason(tmp_path):
+    machine = Machine()
+    machine.runs(8, [(CONF, -ENOENT), (None, -ENOENT)])
+    assert f"could not open {CONF} (ENOENT), 8 of 8" in told(machine, tmp_path)
 
 
 def test_what_every_program_looks_for_is_no_reason(tmp_path):

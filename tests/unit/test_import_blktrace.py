@@ -1,11 +1,11 @@
 """What blktrace wrote, and what blkparse makes of the same files, become the same trace."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import blktrace_files as files
 import pytest
+from needs import must_have
 
 from tracekit import Recording, open_trace
 from tracekit.errors import TraceError
@@ -93,6 +93,29 @@ def test_dropped_events_become_lost_rows(tmp_path: Path) -> None:
     assert trace.metadata.counters["block"].lost == 3
 
 
+def test_a_loss_between_clocks_that_disagree_has_no_negative_length(tmp_path: Path) -> None:
+    path = tmp_path / "sda.blktrace.0"
+    path.write_bytes(
+        b"".join(files.record(n, at, files.ISSUE | files.READ, size=512) for n, at in ((1, 900), (5, 100)))
+    )
+    trace, _ = imported(tmp_path, path)
+    assert trace.table("lost").select(["start_ns", "ts_ns"]).to_pylist() == [{"start_ns": 900, "ts_ns": 900}]
+
+
+def test_what_a_request_does(tmp_path: Path) -> None:
+    """A write that flushes first is a write, and what a command to the driver does is not known."""
+    kinds = (files.FLUSH, files.FLUSH | files.WRITE, files.DISCARD | files.WRITE, files.PASSTHROUGH | files.WRITE)
+    path = tmp_path / "sda.blktrace.0"
+    path.write_bytes(
+        b"".join(
+            files.record(number, number, files.ISSUE | kind, size=0 if kind == files.FLUSH else 4096)
+            for number, kind in enumerate(kinds, 1)
+        )
+    )
+    trace, _ = imported(tmp_path, path)
+    assert trace.table(columns=["op"])["op"].to_pylist() == ["flush", "write", "discard", None]
+
+
 def test_garbage_between_records_is_counted_and_the_rest_is_kept(tmp_path: Path) -> None:
     parts = [files.record(n, 100 * n, files.ISSUE | files.READ, sector=8 * n, size=512) for n in range(1, 5)]
     path = tmp_path / "sda.blktrace.0"
@@ -100,6 +123,19 @@ def test_garbage_between_records_is_counted_and_the_rest_is_kept(tmp_path: Path)
     trace, done = imported(tmp_path, path)
     assert trace.counts == {"block_issue": 3}
     assert done.tally.nonsense == 2
+
+
+def test_a_length_that_is_wrong_costs_one_record(tmp_path: Path) -> None:
+    parts = [files.record(n, 100 * n, files.ISSUE | files.READ, sector=8 * n, size=512) for n in range(1, 5)]
+    path = tmp_path / "sda.blktrace.0"
+    path.write_bytes(parts[0] + parts[1][:-2] + b"\xff\xff" + parts[2] + parts[3])
+    trace, done = imported(tmp_path, path)
+    assert trace.table("block_issue")["sector"].to_pylist() == [8, 24, 32]
+    assert done.tally.nonsense > 0
+    path.write_bytes(parts[0] + files.record(2, 200, files.ISSUE | files.READ, payload=b"cut off")[:-1])
+    trace, done = imported(tmp_path, path)
+    assert trace.counts == {"block_issue": 1}
+    assert done.tally.nonsense == 1
 
 
 def test_more_than_a_block_of_records(tmp_path: Path) -> None:
@@ -169,8 +205,27 @@ def test_text_of_blkparse(tmp_path: Path) -> None:
     assert not trace.metadata.clock.anchors
 
 
-@pytest.mark.skipif(shutil.which("blkparse") is None, reason="there is no blkparse: install blktrace")
+@pytest.mark.parametrize(
+    ("skips", "lost"), [("", 6), ("Skips: 1 forward (6 -   9.8%)\n", 6), ("Skips: 0 forward (0 -   0.0%)\n", 0)]
+)
+def test_numbers_that_are_missing_are_lost_unless_blkparse_says_that_none_was(
+    skips: str, lost: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "printed.txt"
+    path.write_text(
+        "  8,16   0        1     0.000000010    71  D   R 0 + 8 [reader]\n"
+        "  8,16   0        2     0.000001010    71  R   R 0 + 8 [0]\n"
+        "  8,16   0        0     0.000002000     0  m   N a message has no number\n"
+        "  8,16   0        3     0.000003000    71  D   R 0 + 8 [reader]\n"
+        f"  8,16   0       10     0.000090010     0  C   R 0 + 8 [0]\n{skips}"
+    )
+    trace, done = imported(tmp_path, path)
+    assert done.lost == lost
+    assert trace.table("block_requeue")["comm"].to_pylist() == [None]
+
+
 def test_blkparse_and_its_files_give_the_same_trace(tmp_path: Path) -> None:
+    must_have("blkparse", "blktrace")
     paths = disk(tmp_path)
     printed = subprocess.run(
         ["blkparse", "-q", "-i", "sdb"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True

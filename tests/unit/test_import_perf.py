@@ -105,6 +105,23 @@ def test_every_tracepoint(tmp_path: Path) -> None:
     assert int(metadata.clock.realtime_ns(101_000_000_000)) == 1_795_400_311_280_169_000
 
 
+def test_losses_belong_to_what_was_before_on_their_cpu(tmp_path: Path) -> None:
+    lines = [
+        "x 1/1 [000] 1.000000000: PERF_RECORD_LOST lost 1\n",
+        "x 1/1 [001] 2.000000000: sched:sched_process_exec: filename=/a pid=1 old_pid=1\n",
+        "x 1/1 [000] 3.000000000: PERF_RECORD_LOST lost 999999999999999999\n",
+        "x 1/1 [001] 4.000000000: PERF_RECORD_LOST lost 4\n",
+        "x 1/1 [001] 5.000000000: PERF_RECORD_LOST what\n",
+    ]
+    trace, done = imported(tmp_path, "".join(lines))
+    assert trace.table("lost", columns=["start_ns", "ts_ns", "lost"]).to_pylist() == [
+        {"start_ns": None, "ts_ns": 1_000_000_000, "lost": 1},
+        {"start_ns": 1_000_000_000, "ts_ns": 3_000_000_000, "lost": 999_999_999_999_999_999},
+        {"start_ns": 2_000_000_000, "ts_ns": 4_000_000_000, "lost": 4},
+    ]
+    assert done.lost == 10**18 + 4
+
+
 def test_an_io_during_which_perf_lost_events_is_not_trusted(tmp_path: Path) -> None:
     issue, complete = "block:block_rq_issue: 8,0 R 4096 () {0} + 8 [x]", "block:block_rq_complete: 8,0 R () {0} + 8 [0]"
     trace, _ = imported(
@@ -130,6 +147,60 @@ def test_perfs_own_choice_of_fields_has_microseconds_and_no_processes(tmp_path: 
     assert (row["pid"], row["tid"], row["ret"], row["duration_ns"]) == (None, 4711, 0x23, 12_000)
     assert trace.metadata.clock.resolution_ns == 1000
     assert any("perf script --ns" in note for note in done.tally.notes)
+
+
+def test_threads_are_no_processes(tmp_path: Path) -> None:
+    """Neither those that ran already, which perf lists with the idle task, nor those that start others."""
+    trace, _ = imported(
+        tmp_path,
+        "swapper 0/0 [000] 0.000000000: PERF_RECORD_FORK(0:0):(0:0)\n"
+        "swapper 0/0 [000] 0.000000000: PERF_RECORD_COMM: swapper:0/0\n"
+        "app 0/0 [000] 0.000000000: PERF_RECORD_FORK(7:7):(1:1)\n"
+        "app 0/0 [000] 0.000000000: PERF_RECORD_COMM: app:7/7\n"
+        "app 0/0 [000] 0.000000000: PERF_RECORD_FORK(7:8):(7:7)\n"
+        "app 0/0 [000] 0.000000000: PERF_RECORD_COMM: worker:7/8\n"
+        "worker 7/8 [000] 1.000000000: sched:sched_process_fork: comm=worker pid=8 child_comm=worker child_pid=9\n",
+    )
+    columns = ["event", "pid", "ppid", "comm"]
+    assert [tuple(row.values()) for row in trace.table(columns=columns).select(columns).to_pylist()] == [
+        ("fork", 9, 7, "worker"),
+        ("process", 7, 1, "app"),
+    ]
+
+
+def test_what_calls_return(tmp_path: Path) -> None:
+    """What is no error number is no failing exec; a call that a signal ended was interrupted, by whatever name."""
+    results = (0, -1, -4095, -4096, -(2**40))
+    execs = [
+        f"x 1/1 [000] 1.00000000{n}: syscalls:sys_exit_execve: {ret % 2**64:#x}\n" for n, ret in enumerate(results)
+    ]
+    ends = (-511, -512, -516, -517)
+    opens = [f"x 1/1 [000] 2.00000000{n}: syscalls:sys_exit_openat: {ret % 2**64:#x}\n" for n, ret in enumerate(ends)]
+    trace, done = imported(tmp_path, "".join((*execs, *opens)))
+    assert trace.table("exec_failed")["ret"].to_pylist() == [-1, -4095]
+    assert trace.table("open")["ret"].to_pylist() == [-511, -4, -4, -517]
+    assert done.tally.nonsense == 0
+
+
+def test_calls_of_whom_nobody_knows_are_not_matched(tmp_path: Path) -> None:
+    trace, done = imported(
+        tmp_path,
+        "[000] 1.000000000: syscalls:sys_enter_openat: dfd: 0x5, filename: 0x7ffe, flags: 0x7, mode: 0x0\n"
+        "[001] 2.000000000: syscalls:sys_exit_openat: 0x4\n",
+    )
+    (row,) = trace.table("open").to_pylist()
+    assert (row["ret"], row["duration_ns"], row["tid"]) == (4, None, None)
+    assert done.tally.notes == []
+
+
+def test_where_it_is_not_told_which_thread_is_the_last_a_note_says_so(tmp_path: Path) -> None:
+    line = "sched:sched_process_exit: comm=x pid=8 prio=120"
+    notes = [
+        len(imported(tmp_path, f"x {who} [000] 1.000000000: {line}{dead}\n")[1].tally.notes)
+        for who in ("8", "8/8")
+        for dead in ("", " group_dead=true")
+    ]
+    assert notes == [2, 1, 0, 0]
 
 
 def test_a_call_that_ends_in_another_block_of_lines(tmp_path: Path) -> None:

@@ -1,58 +1,27 @@
 """The journal: what comes back of it, however it ends."""
 
-import dataclasses
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tracebuilder import START_NS, TraceBuilder
+from journals import counted, numbers, opens, seal, start, stream_of, write, write_segments
+from tracebuilder import START_NS
 
 from tracekit import open_trace
-from tracekit.capture import finish
-from tracekit.capture.finish import in_time_order, recover, write_trace
-from tracekit.capture.journal import RUNNING, JournalWriter, Keep
+from tracekit.capture.finish import recover, write_trace
+from tracekit.capture.journal import JournalWriter, Keep
 from tracekit.capture.journal_reader import JournalReader
 from tracekit.errors import TraceError, UsageError
 from tracekit.files import journal_path
-from tracekit.metadata import Anchor, Clock, Counters, Metadata
+from tracekit.metadata import Counters
 from tracekit.schema import family_schema
 from tracekit.units import SECOND_NS
-
-
-def start() -> Metadata:
-    return dataclasses.replace(TraceBuilder().footer(), duration_ns=0, clock=Clock(anchors=(Anchor(START_NS, 0),)))
-
-
-def opens(first: int, count: int, path: str) -> pa.RecordBatch:
-    """Opens at one a microsecond, latest first, as the calls may return."""
-    rows = [
-        {
-            "ts_ns": START_NS + 1000 * number,
-            "event": "open",
-            "cpu": 0,
-            "pid": 7,
-            "tid": 7,
-            "path": f"{path}{number % 3}",
-        }
-        for number in reversed(range(first, first + count))
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=family_schema("open"))
-
-
-def counted(rows: int) -> dict[str, Counters]:
-    return {"process": Counters(), "block": Counters(), "open": Counters(seen=rows + 5, filtered=5, written=rows)}
-
-
-def write(output: Path, seconds: int = 3, rows: int = 1000) -> None:
-    journal = JournalWriter(output, start(), force=False)
-    for second in range(seconds):
-        journal.append("open", opens(second * rows, rows // 2, "/a/"))
-        journal.append("open", opens(second * rows + rows // 2, rows - rows // 2, f"/{second}/"))
-        journal.flush(Anchor(START_NS + (second + 1) * SECOND_NS, 1), counted((second + 1) * rows))
-    journal.close()
 
 
 def test_a_journal_becomes_a_trace(tmp_path: Path) -> None:
@@ -71,33 +40,6 @@ def test_a_journal_becomes_a_trace(tmp_path: Path) -> None:
     assert rows["ts_ns"].to_pylist() == [START_NS + 1000 * number for number in range(3000)]
     assert set(rows["path"].to_pylist()) == {f"/{name}/{n}" for name in ("a", "0", "1", "2") for n in range(3)}
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
-
-
-def write_segments(output: Path, segments: int = 3, keep: Keep | None = None) -> None:
-    """A journal of several segments, each with two flushes of 500 opens, and of listed processes a growing number."""
-    journal = JournalWriter(output, start(), force=False)
-    for number in range(segments):
-        listed = {"event": "process", "ts_ns": START_NS + number * SECOND_NS}
-        running = [listed | {"pid": pid, "tid": pid} for pid in range(number + 1)]
-        journal.append(RUNNING, pa.RecordBatch.from_pylist(running, schema=family_schema("process")))
-        for half in range(2):
-            first = (2 * number + half) * 500
-            journal.append("open", opens_at(START_NS + number * SECOND_NS, first, 500))
-            journal.flush(Anchor(START_NS + number * SECOND_NS + (half + 1) * SECOND_NS // 2, 1), counted(first + 500))
-        if number + 1 < segments:
-            anchor = Anchor(START_NS + (number + 1) * SECOND_NS, 1)
-            journal.begin_segment(anchor, counted((number + 1) * 1000), keep)
-    journal.close()
-
-
-def opens_at(start_ns: int, first: int, count: int) -> pa.RecordBatch:
-    """Opens that `mode` numbers."""
-    times = [{"ts_ns": start_ns + n, "event": "open", "mode": n, "path": f"/{n}"} for n in range(first, first + count)]
-    return pa.RecordBatch.from_pylist(times, schema=family_schema("open"))
-
-
-def numbers(output: Path) -> list[int]:
-    return open_trace(output).table("open", columns=["mode"])["mode"].to_pylist()  # type: ignore[no-any-return]
 
 
 def test_segments_are_one_recording(tmp_path: Path) -> None:
@@ -145,6 +87,34 @@ def test_a_damaged_account_costs_what_it_vouched_for(tmp_path: Path, segment: in
     )
     trace = open_trace(output)
     assert trace.pandas("lost").lost.sum() == lost
+
+
+def test_a_damaged_first_line_of_an_account_costs_no_flush(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    write_segments(output)
+    account = journal_path(output) / "00000001.account"
+    first, flush, _ = account.read_bytes().splitlines(keepends=True)
+    account.write_bytes(b"x" + first[1:] + flush)
+    _, _, damaged = recover(output, None, force=False)
+    assert damaged == ("a line of the account in segment 2",)
+    assert numbers(output) == [*range(1500), *range(2000, 3000)]
+
+
+@pytest.mark.parametrize(("left", "since_ns"), [(0, 0), (1, SECOND_NS // 2)])
+def test_what_a_damaged_stream_had_was_lost_since_its_last_whole_flush(
+    tmp_path: Path, left: int, since_ns: int
+) -> None:
+    output = tmp_path / "t.parquet"
+    write_segments(output)
+    folder = journal_path(output)
+    line = (folder / "00000001.account").read_bytes().splitlines()[1]
+    size, _ = json.loads(line[9:])["streams"]["open"]
+    with (folder / "00000001.open.arrows").open("r+b") as file:
+        file.truncate(left * size + 7)
+    recover(output, None, force=False)
+    (lost,) = open_trace(output).table("lost", columns=["start_ns", "ts_ns", "lost"]).to_pylist()
+    begin = START_NS + SECOND_NS
+    assert lost == {"start_ns": begin + since_ns, "ts_ns": begin + SECOND_NS, "lost": 1000 - 500 * left}
 
 
 @given(segment=st.integers(0, 2), cut=st.integers(0, 100_000))
@@ -212,6 +182,74 @@ def test_a_torn_line_of_the_account_is_passed_over(tmp_path: Path) -> None:
     assert output.exists()
 
 
+def beyond_the_dictionary() -> pa.RecordBatch:
+    rows = opens(0, 3, "/")
+    place = rows.schema.get_field_index("path")
+    wild = pa.DictionaryArray.from_arrays(pa.array([0, 1, 1 << 30], pa.int32()), pa.array(["a", "b"]), safe=False)
+    return rows.set_column(place, rows.schema.field(place), wild)
+
+
+def without_names(rows: pa.RecordBatch) -> pa.RecordBatch:
+    place = rows.schema.get_field_index("event")
+    return rows.set_column(place, rows.schema.field(place), pa.nulls(len(rows), rows.schema.field(place).type))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (beyond_the_dictionary(), "out of bounds"),
+        (opens(0, 3, "/").drop_columns("path"), "other columns"),
+        (opens(0, 3, "/").set_column(0, family_schema("open").field(0), pa.nulls(3, pa.int64())), "without a time"),
+        (without_names(opens(0, 3, "/")), "without a time or a name"),
+    ],
+)
+def test_checksums_that_are_right_vouch_for_no_sense(rows: pa.RecordBatch, words: str, tmp_path: Path) -> None:
+    """Whoever may write the journal may write its checksums."""
+    output = tmp_path / "t.parquet"
+    write(output, seconds=1)
+    (journal_path(output) / "00000000.open.arrows").write_bytes(stream_of(rows))
+    seal(journal_path(output))
+    with pytest.raises(TraceError, match=f"00000000.open.arrows is damaged, though its checksums are right: .*{words}"):
+        recover(output, None, force=False)
+    assert not output.exists()
+    assert journal_path(output).exists()
+
+
+def test_an_account_that_vouches_for_more_than_there_is(tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    write(output, seconds=1)
+    seal(journal_path(output), more=1)
+    _, metadata, damaged = recover(output, None, force=False)
+    assert damaged == ("open events in segment 1",)
+    assert metadata.counters["open"].lost_damaged == 1000
+
+
+LONG_AGO = {"boot_ns": -(2**63), "realtime_ns": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda told: told.get("clock", {}).update(anchors=[]), "damaged from its beginning"),
+        (lambda told: told.update(counters={"open": {"seen": []}}), "damaged from its beginning"),
+        (lambda told: told.update(counters={"proaess": {}}), "damaged from its beginning"),
+        (lambda told: told.update(boot_ns=1e300), "breaks off before the first events"),
+        (lambda told: told.update(counters={"proaess": {}}) if "streams" in told else None, "breaks off before"),
+        (lambda told: told.update(streams=7) if "streams" in told else None, "breaks off before the first events"),
+        (lambda told: told.get("clock", {}).update(anchors=[LONG_AGO]), "metadata is damaged"),
+    ],
+)
+def test_accounts_that_make_no_sense(change: Callable[[dict[str, Any]], object], words: str, tmp_path: Path) -> None:
+    output = tmp_path / "t.parquet"
+    write(output, seconds=1, rows=3)
+    folder = journal_path(output)
+    seal(folder, change)
+    with pytest.raises(TraceError, match=words):
+        recover(output, None, force=False)
+    assert not output.exists()
+    assert folder.exists()
+
+
 def test_a_journal_of_another_name_is_not_followed(tmp_path: Path) -> None:
     """Neither a link that somebody planted at the journal's name nor one within the journal leads anywhere."""
     output, elsewhere = tmp_path / "t.parquet", tmp_path / "elsewhere"
@@ -232,126 +270,3 @@ def test_a_journal_of_another_name_is_not_followed(tmp_path: Path) -> None:
     _, _, damaged = recover(output, None, force=False)
     assert damaged == ("open events in segment 2",)
     assert numbers(output) == [*range(1000), *range(2000, 3000)]
-
-
-def test_an_unfinished_recording_is_not_overwritten(tmp_path: Path) -> None:
-    output = tmp_path / "t.parquet"
-    write(output)
-    with pytest.raises(UsageError, match=f"tracekit recover {output}"):
-        JournalWriter(output, start(), force=False)
-    JournalWriter(output, start(), force=True).close()
-    with pytest.raises(TraceError, match="nothing can be recovered"):
-        recover(output, None, force=False)
-
-
-def test_recovering_twice_does_no_harm(tmp_path: Path) -> None:
-    output = tmp_path / "t.parquet"
-    write(output)
-    recover(output, None, force=False)
-    before = output.read_bytes()
-    with pytest.raises(UsageError, match="no unfinished recording"):
-        recover(output, None, force=False)
-    assert output.read_bytes() == before
-
-
-def test_recovering_does_not_overwrite(tmp_path: Path) -> None:
-    output = tmp_path / "t.parquet"
-    write(output)
-    output.write_text("precious")
-    with pytest.raises(UsageError, match="exists already"):
-        recover(output, None, force=False)
-    other, _, _ = recover(output, tmp_path / "other.parquet", force=False)
-    assert open_trace(other).metadata.counters["open"].written == 3000
-    assert output.read_text() == "precious"
-
-
-def test_a_damaged_journal_does_not_pass_for_a_whole_recording(tmp_path: Path) -> None:
-    output = tmp_path / "t.parquet"
-    write(output)
-    with (journal_path(output) / "00000000.open.arrows").open("r+b") as file:
-        file.truncate(file.seek(0, 2) - 600)
-    journal = JournalReader(journal_path(output))
-    with pytest.raises(TraceError, match="2000 of 3000 open events"):
-        write_trace(journal, output, complete=True)
-    journal.close()
-    assert not output.exists()
-    assert recover(output, None, force=False)[1].counters["open"].written == 2000
-
-
-def test_a_file_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
-    output = tmp_path / "t.parquet"
-    write(output)
-    output.write_text("precious")
-    journal = JournalReader(journal_path(output))
-    with pytest.raises(UsageError, match=f"tracekit recover {output} -o NAME"):
-        write_trace(journal, output, complete=True)
-    journal.close()
-    assert output.read_text() == "precious"
-    assert recover(output, tmp_path / "other", force=False)[1].counters["open"].written == 3000
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "t.parquet"]
-
-
-def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
-    output = tmp_path / "t.parquet"
-    write(output)
-    (tmp_path / ".t.parquet.123.tmp").write_text("half")
-    recover(output, None, force=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
-
-
-def test_a_journal_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
-    metadata = dataclasses.replace(start(), command=("\udcff",))
-    with pytest.raises(UnicodeEncodeError):
-        JournalWriter(tmp_path / "t.parquet", metadata, force=False)
-    assert list(tmp_path.iterdir()) == []
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.integers(0, 40), max_size=8), max_size=8), st.integers(1, 30))
-def test_nearly_sorted_batches_come_in_order(
-    monkeypatch: pytest.MonkeyPatch, seconds: list[list[int]], piece_rows: int
-) -> None:
-    monkeypatch.setattr(finish, "_PIECE_ROWS", piece_rows)
-    times = [[START_NS + second * SECOND_NS for second in batch] for batch in seconds]
-    schema = pa.schema([("ts_ns", pa.int64()), ("n", pa.int64())])
-    numbered = iter(range(1000))
-    batches = [
-        pa.RecordBatch.from_pylist([{"ts_ns": time, "n": next(numbered)} for time in batch], schema=schema)
-        for batch in times
-    ]
-    pieces = list(in_time_order(lambda columns: iter(batches)))
-
-    assert all(piece.num_rows for piece in pieces)
-    rows = [row for piece in pieces for row in piece.to_pylist()]
-    assert [row["ts_ns"] for row in rows] == sorted(time for batch in times for time in batch)
-    assert sorted(row["n"] for row in rows) == list(range(len(rows)))
-
-
-def test_pieces_come_as_soon_as_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    batches = [opens(second * 10_000_000, 100, "/") for second in range(50)]
-    monkeypatch.setattr(finish, "_PIECE_ROWS", 100)
-    assert len(list(in_time_order(lambda columns: iter(batches)))) == 50
-
-
-def test_anchors_are_thinned_to_one_a_minute(tmp_path: Path) -> None:
-    output = tmp_path / "t.parquet"
-    journal = JournalWriter(output, start(), force=False)
-    for second in range(0, 200):
-        journal.flush(Anchor(START_NS + second * SECOND_NS, second), counted(0))
-    journal.close()
-    metadata = write_trace(JournalReader(journal_path(output)), output, complete=True)
-    assert [(anchor.boot_ns - START_NS) // SECOND_NS for anchor in metadata.clock.anchors] == [0, 60, 120, 180, 199]
-
-
-def test_what_is_older_than_a_flight_recorders_memory_counts_as_filtered(tmp_path: Path) -> None:
-    output = tmp_path / "t.parquet"
-    start_ns = START_NS + SECOND_NS
-    journal = JournalWriter(output, start(), force=False)
-    journal.flush(Anchor(start_ns - 1, 1), counted(0))
-    journal.begin_segment(Anchor(start_ns, 1), counted(0), Keep(0, None))
-    journal.append("open", opens_at(start_ns - 7, 0, 20))  # the first seven are older
-    journal.flush(Anchor(start_ns + SECOND_NS, 1), counted(20))
-    journal.close()
-    metadata = write_trace(JournalReader(journal_path(output)), output, complete=True)
-    assert numbers(output) == list(range(7, 20))
-    assert metadata.counters["open"] == Counters(seen=20, filtered=7, written=13)

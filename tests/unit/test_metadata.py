@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tracekit.errors import TraceError
 from tracekit.metadata import Anchor, Clock, Counters, Cut, Disk, Metadata
+from tracekit.schema import MOST_NS
 
 COUNTS = st.integers(0, 2**63 - 1)
 TEXTS = st.text(max_size=8)
@@ -21,7 +22,7 @@ FOOTERS = st.builds(
     Metadata,
     tool_version=TEXTS,
     created=TEXTS,
-    duration_ns=COUNTS,
+    duration_ns=st.integers(0, MOST_NS),
     kernel=st.none() | TEXTS,
     cpus=st.none() | COUNTS,
     events=st.lists(TEXTS).map(tuple),
@@ -69,6 +70,7 @@ def test_what_must_be_there(field: str) -> None:
         ("format", True),
         ("duration_ns", -1),
         ("duration_ns", 1.5),
+        ("duration_ns", MOST_NS + 1),
         ("duration_ns", 2**63),
         ("created", None),
         ("events", "block"),

@@ -265,6 +265,25 @@ def test_reads_and_writes_at_the_same_place_and_time_are_both_seen(tmp_path: Pat
     assert max(seen) < 2 * min(seen)
 
 
+def test_the_colour_of_a_single_value_is_seen_on_a_light_and_on_a_dark_page() -> None:
+    """At least 3 to 1, as is asked of pictures; a dark page turns light to dark."""
+    grey = float(np.dot(style._colours()(0.0)[:3], (0.213, 0.715, 0.072)))
+    assert _contrast(grey, 1.0) > 3
+    assert _contrast(1 - grey, 0.09) > 3
+
+
+def _contrast(one: float, other: float) -> float:
+    dark, light = sorted(grey**2.2 + 0.05 for grey in (one, other))
+    return light / dark
+
+
+@pytest.mark.parametrize(("counts", "ticks"), [([1, 3], [1, 2, 3]), ([1, 9], [1, 2, 5, 9]), ([1, 10_400], None)])
+def test_a_scale_of_colours_tells_its_greatest(counts: list[int], ticks: list[int] | None) -> None:
+    figure = style.new_figure()
+    style.heat(figure.add_subplot(), np.arange(3.0), np.arange(2.0), np.array(counts).reshape(2, 1), "values")
+    assert list(figure.axes[-1].get_yticks()) == (ticks or [1, 10, 100, 1000, 10_400])
+
+
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_every_finding_of_a_sample_has_its_picture(path: Path) -> None:
     trace = open_trace(path)

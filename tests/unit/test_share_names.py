@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit.errors import UsageError
-from tracekit.share.names import COMM_BYTES, PSEUDONYM, Names, read_allowed, read_key
+from tracekit.share.names import PSEUDONYM, Names, read_allowed, read_key
 from tracekit.share.secrets import has_random, names_secret, shapes_of
+from tracekit.text import COMM_BYTES
 
 KEY = b"k" * 32
 ALLOWED = read_allowed(())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.text import decode, printable
+from tracekit.text import decode, did_you_mean, printable
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,16 @@ def test_bytes_become_text_that_can_be_written(raw: bytes) -> None:
 
 def test_bytes_that_are_no_text_stay_recognizable() -> None:
     assert decode(b"a\xffb\xc3\xa9") == "a\\xffb\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "told"),
+    [
+        ("servce", ["service", "server-old"], "did you mean 'service'?"),
+        ("sv", ["svc.sh", "bash"], "did you mean 'svc.sh'?"),
+        ("sv", ["svc.sh", "svelte.sh"], "there are svc.sh, svelte.sh"),
+        ("zzz", ["svc.sh", "bash"], "there are svc.sh, bash"),
+    ],
+)
+def test_what_was_meant(name: str, known: list[str], told: str) -> None:
+    assert did_you_mean(name, known) == told

@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from hypothesis import strategies as st
 from tracebuilder import START_NS, TraceBuilder
 
 import tracekit
+from tracekit.analyze import analyze
+from tracekit.cli.main import main
 from tracekit.errors import TraceError, UsageError
 from tracekit.metadata import Clock
-from tracekit.schema import ALL_EVENTS, FAMILY_OF, SCHEMA
+from tracekit.schema import ALL_EVENTS, FAMILY_OF, METADATA_KEY, SCHEMA
 from tracekit.trace import Trace, open_trace
 
 EVENTS = st.lists(st.tuples(st.sampled_from(ALL_EVENTS), st.integers(0, 50)), max_size=30)
@@ -154,6 +157,38 @@ def test_columns_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
     assert trace.table("open").num_rows == 200
 
 
+@pytest.mark.parametrize("name", ["ts_ns", "event"])
+def test_each_event_has_a_time_and_a_name(name: str, tmp_path: Path) -> None:
+    path = small_trace(tmp_path / "trace.parquet")
+    metadata, table = pq.read_metadata(path).metadata, pq.read_table(path)
+    place = table.schema.get_field_index(name)
+    column = pa.chunked_array([table[name].slice(1).combine_chunks(), pa.nulls(1, table[name].type)])
+    pq.write_table(table.set_column(place, name, column).replace_schema_metadata(metadata), path)
+    with pytest.raises(TraceError, match=f"its column '{name}' has nothing in some row"):
+        open_trace(path).verify()
+
+
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_row_groups_of_several_families(store_schema: bool, tmp_path: Path) -> None:
+    """As another program may write them, with strings of any kind."""
+    whole = small_trace(tmp_path / "whole.parquet")
+    trace, mixed = open_trace(whole), tmp_path / "mixed.parquet"
+    with pq.ParquetWriter(mixed, trace.table().schema, store_schema=store_schema) as writer:
+        writer.write_table(trace.table(), 150)
+        writer.add_key_value_metadata({METADATA_KEY: trace.metadata.to_json().encode()})
+    again = open_trace(mixed)
+    assert again.table().to_pylist() == trace.table().to_pylist()
+    for event in ("exec", "open", "block_issue"):
+        rows = again.table(event)
+        assert rows["event"].combine_chunks().dictionary.to_pylist() == [event]
+        assert rows.to_pylist() == trace.table(event).to_pylist()
+    assert replace(analyze(again).trace, path="") == replace(analyze(trace).trace, path="")
+    for path in (whole, mixed):
+        assert main(["slice", str(path), "--comm", "reader", "--force", "-o", str(tmp_path / f"{path.stem}-part")]) == 0
+    parts = [open_trace(tmp_path / f"{name}-part").table().to_pylist() for name in ("whole", "mixed")]
+    assert parts[0] == parts[1] != []
+
+
 @given(st.data())
 def test_flipped_bytes_are_found_or_harmless(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -177,3 +212,30 @@ def test_the_package_exports_what_it_says() -> None:
     assert issubclass(tracekit.Recording, Trace)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = tracekit.nonsense
+
+
+def test_a_trace_that_polars_wrote(tmp_path: Path) -> None:
+    """Its strings and lists are large ones."""
+    sample = Path(__file__).parents[2] / "sample_traces" / "service-restart.parquet"
+    metadata = pq.read_metadata(sample).metadata[METADATA_KEY].decode()
+    made = tmp_path / "t.parquet"
+    for frame in (pl.read_parquet(sample), pl.read_parquet(sample).cast({pl.Categorical: pl.String})):
+        frame.write_parquet(made, metadata={METADATA_KEY.decode(): metadata})
+        assert pq.read_schema(made).field("argv").type == pa.large_list(pa.large_string())
+        found = open_trace(made).table()
+        assert found.schema.equals(SCHEMA)
+        assert found.to_pylist() == open_trace(sample).table().to_pylist()
+
+
+@pytest.mark.parametrize(("at_ns", "anchored"), [(2**62, True), (-(2**62), True), (2**62, False)])
+def test_a_time_that_is_of_no_recording_is_damage(at_ns: int, anchored: bool, tmp_path: Path) -> None:
+    def written(last_ns: int) -> Trace:
+        builder = TraceBuilder(start_ns=5 if anchored else 0).add("exec", 0, pid=1).add("exec", last_ns, pid=1)
+        if not anchored:
+            builder.metadata(clock=replace(builder.footer().clock, anchors=()))
+        return builder.trace(tmp_path / "trace.parquet")
+
+    nearly = at_ns - 1 if at_ns > 0 else at_ns + 1
+    assert len(written(nearly).table("exec")) == 2
+    with pytest.raises(TraceError, match=f"row group 0: its column 'ts_ns' holds {5 * anchored + at_ns}, which is no"):
+        written(at_ns).table("exec")

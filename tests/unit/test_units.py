@@ -13,6 +13,7 @@ from tracekit.units import (
     format_ns,
     format_share,
     parse_duration,
+    parse_offset,
 )
 
 
@@ -31,6 +32,20 @@ def test_durations(text: str, seconds: float) -> None:
 def test_nonsense_durations(text: str) -> None:
     with pytest.raises(UsageError, match="duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("0s", 0), (" 0ms ", 0), ("0.0", 0), ("0.0s", 0), ("00s", 0), (".0h", 0), ("1.5", 1.5), ("10m", 600)],
+)
+def test_times_in_a_recording(text: str, seconds: float) -> None:
+    assert parse_offset(text) == seconds * SECOND_NS
+
+
+@pytest.mark.parametrize(("text", "words"), [("-0", "duration"), ("", "duration"), ("366d", "at most a year")])
+def test_nonsense_times_in_a_recording(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_offset(text)
 
 
 @given(st.integers(1, MAX_DURATION_NS // SECOND_NS))

@@ -1,5 +1,7 @@
 """Writing a trace: nothing is overwritten, nothing is left half done, and no secret is readable by others."""
 
+import errno
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from tracebuilder import TraceBuilder
 
+from tracekit import writer
 from tracekit.errors import UsageError
-from tracekit.files import check_output, putting
+from tracekit.files import check_output, journal_path, naming, putting
 from tracekit.schema import SCHEMA
 from tracekit.trace import open_trace
 from tracekit.writer import ROW_GROUP_ROWS, TraceWriter
@@ -32,6 +35,49 @@ def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--force"):
         check_output(path)
     check_output(path, force=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_no_file_is_never_replaced(tmp_path: Path, force: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is no regular file"):
+        check_output(tmp_path / "pipe", force)
+
+
+def test_a_name_leaves_room_for_that_of_its_journal(tmp_path: Path) -> None:
+    longest = tmp_path / ("\u00e9" * 115)
+    check_output(longest)
+    journal_path(longest).with_name(f"{journal_path(longest).name}.{2**22}.tmp").touch()
+    with pytest.raises(UsageError, match="is too long"):
+        check_output(tmp_path / ("\u00e9" * 115 + "x"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES])
+def test_where_there_is_no_room_the_file_that_was_to_be_is_named(tmp_path: Path, code: int) -> None:
+    with pytest.raises(OSError, match=os.strerror(code)) as error, naming(tmp_path / "t"):
+        raise OSError(code, os.strerror(code), "elsewhere")
+    assert error.value.filename == ("elsewhere" if code == errno.EACCES else str(tmp_path / "t"))
+
+
+def test_putting_writes_to_no_file_that_another_has_put_there(tmp_path: Path) -> None:
+    path, victim = tmp_path / "t.parquet", tmp_path / "victim"
+    victim.write_text("precious")
+    planted = tmp_path / f".t.parquet.{os.getpid()}.tmp"
+    planted.symlink_to(victim)
+    with pytest.raises(FileExistsError), putting(path):
+        pass
+    planted.unlink()
+
+    def be_replaced() -> None:
+        with putting(path) as temporary:
+            temporary.write_text("mine")
+            planted.unlink()
+            planted.write_text("another's")
+
+    with pytest.raises(OSError, match="another user has replaced"):
+        be_replaced()
+    assert victim.read_text() == "precious"
+    assert not path.exists()
 
 
 def test_putting_puts_the_whole_file_in_place(tmp_path: Path) -> None:
@@ -60,6 +106,20 @@ def test_putting_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_putting_takes_the_name_of_nothing_that_has_come_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "trace.parquet"
+
+    def meet() -> None:
+        with putting(path) as temporary:
+            temporary.write_text("mine")
+            path.write_text("another's")
+
+    with pytest.raises(UsageError, match="has come meanwhile"):
+        meet()
+    assert path.read_text() == "another's"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_families_have_an_order(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "trace.parquet")
     tables = TraceBuilder().add("open", 1).add("exec", 2).tables()
@@ -84,6 +144,39 @@ def test_row_groups_hold_one_family_and_a_bounded_number_of_rows(tmp_path: Path)
         statistics = group.column(1).statistics
         assert statistics.min == statistics.max
     assert writer.rows == {"process": 0, "block": rows, "open": rows, "lost": 0}
+
+
+@pytest.mark.parametrize("families", [("process", "argv"), ("open", "path")])
+def test_row_groups_are_no_larger_than_a_reader_takes(tmp_path: Path, families: tuple[str, str]) -> None:
+    """Whether long strings are of many rows or of few, and however few distinct ones there are."""
+    family, column = families
+    writer = TraceWriter(tmp_path / "t.parquet")
+    text = "x" * 12_000 if column == "argv" else "/" + "x" * 4000
+    rows = 33_600 if column == "argv" else ROW_GROUP_ROWS
+    strings = pa.repeat(pa.scalar([text], pa.list_(pa.string())), rows) if column == "argv" else pa.repeat(text, rows)
+    event = {"process": "exec", "open": "open"}[family]
+    columns = {"ts_ns": range(rows), "event": pa.repeat(event, rows), column: strings}
+    writer.write(family, pa.table(columns))
+    writer.close(TraceBuilder().footer())
+    trace = open_trace(tmp_path / "t.parquet")
+    trace.verify()
+    assert trace.counts == {event: rows}
+
+
+@pytest.mark.parametrize("coded", [False, True])
+@pytest.mark.parametrize("texts", [["x" * 50] * 3, ["x" * 200]])
+def test_strings_count_each_by_itself(
+    tmp_path: Path, coded: bool, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its length; and a row that is too large by itself is a row group of its own."""
+    monkeypatch.setattr(writer, "_ROW_GROUP_BYTES", 110)
+    path = pa.array(texts)
+    made = TraceWriter(tmp_path / "t.parquet")
+    columns = {"ts_ns": range(len(path)), "event": pa.repeat("open", len(path)).dictionary_encode()}
+    made.write("open", pa.table(columns | {"path": path.dictionary_encode() if coded else path}))
+    made.close(TraceBuilder().footer())
+    assert pq.read_metadata(tmp_path / "t.parquet").num_row_groups == len(path)
+    assert open_trace(tmp_path / "t.parquet").table()["path"].to_pylist() == path.to_pylist()
 
 
 def test_the_written_form_is_the_measured_one(tmp_path: Path) -> None:

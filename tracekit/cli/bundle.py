@@ -11,7 +11,7 @@ from tracekit.cli.live import Progress
 from tracekit.cli.options import pseudonym_options, trace_argument
 from tracekit.cli.redact import suspicion
 from tracekit.errors import UsageError
-from tracekit.files import check_output
+from tracekit.files import check_output, naming
 from tracekit.text import printable
 from tracekit.units import format_bytes, parse_size
 
@@ -56,7 +56,7 @@ def bundle(  # noqa: PLR0913 - an argument for each option
     """Put TRACE into one zip file, with its report in Markdown and HTML, what machine it was, and checksums.
 
     Names are replaced as `tracekit redact` does. It shows what is inside before it writes, and on a terminal asks.
-    `tracekit report`, `info` and `plot` take a bundle as they take a trace.
+    Every command that reads a trace takes a bundle as well.
 
     TRACE is trace.parquet unless you name another.
 
@@ -73,14 +73,17 @@ def bundle(  # noqa: PLR0913 - an argument for each option
     if no_redact and (no_machine or allow or key_file is not None):
         raise UsageError("--no-redact leaves the trace as it is: leave --no-machine, --allow and --key-file out")
     path = Path(f"{trace.stem}-bundle.zip") if output is None else output
-    check_output(path, force)
+    check_output(path, force, [trace])
     opened = open_trace(trace)
     key = None if no_redact else read_key(key_file)
     terms = Terms(parse_size(max_size), key, read_allowed(allow), not no_machine)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.absolute().parent) as folder:
+    with (
+        naming(path),
+        tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.absolute().parent) as place,
+    ):
         with Progress(f"bundling {printable(trace.name, 40)}") as progress:
             opened.on_read = progress.add
-            made = prepare(opened, terms, Path(folder))
+            made = prepare(opened, terms, Path(place))
         _show(made, path)
         if not (yes or _agreed()):
             click.echo("tracekit: nothing was written", err=True)

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tracekit.cli.live import Progress
-from tracekit.cli.options import Choice, who_options
+from tracekit.cli.options import Choice, selection_of, who_options
 from tracekit.cli.screen import colours, width
 from tracekit.errors import UsageError
-from tracekit.units import parse_duration
 
 if TYPE_CHECKING:
     from tracekit.analyze.diff import Part
@@ -56,7 +55,7 @@ def diff(  # noqa: PLR0913 - an argument for each option
     with Progress("reading both", sum(2 * rows_to_read(part.trace, part.selection) for part in parts)) as progress:
         for part in parts:
             part.trace.on_read = progress.add
-        found = compare(*parts, processes=True)
+        found = compare(*parts)
     if style == "json":
         click.echo(diff_json(found))
     else:
@@ -65,13 +64,17 @@ def diff(  # noqa: PLR0913 - an argument for each option
 
 def _parts(before: Path, after: Path | None, at: str | None, comm: str | None, disk: str | None) -> "list[Part]":
     from tracekit.analyze.diff import Part
-    from tracekit.analyze.selection import Selection
+    from tracekit.analyze.selection import kept_name
     from tracekit.trace import open_trace
 
     if (after is None) is (at is None):
         raise UsageError("name two recordings, or one and with --at the time at which it is divided")
-    if after is not None:
-        whole = Selection(comm=comm, disk=disk)
-        return [Part(open_trace(path), whole) for path in (before, after)]
-    trace, cut_ns = open_trace(before), parse_duration(at or "")
-    return [Part(trace, Selection(None, cut_ns, comm, disk)), Part(trace, Selection(cut_ns, None, comm, disk))]
+    first = open_trace(before)
+    traces = first, first if after is None else open_trace(after)
+    parts: list[Part] = []
+    for trace, (start, end) in zip(traces, ((None, at), (at, None)), strict=True):
+        # What the kernel keeps of a name is said once, if it is the same on both sides.
+        kept = parts[0].selection.comm if parts else None
+        name = kept if comm is not None and kept == kept_name(trace, comm) else comm
+        parts.append(Part(trace, selection_of(trace, start, end, name, disk)))
+    return parts

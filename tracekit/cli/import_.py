@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from tracekit.cli.live import Progress, what_was_written
+from tracekit.cli.live import Progress, what_it_holds, what_was_written
+from tracekit.files import naming
 from tracekit.text import printable
 from tracekit.units import format_count, format_ns
 
@@ -66,9 +67,9 @@ def import_(  # noqa: PLR0913 - an argument for each option
     from tracekit.exchange.bring import Import, bring
     from tracekit.exchange.columns import Naming
 
-    naming = Naming(_pairs(columns), event, unit)
-    with Progress(f"importing {printable(sources[0].name, 40)}"):
-        done = bring(Import(sources, output, kind, force, naming))
+    called = Naming(_pairs(columns), event, unit)
+    with naming(output), Progress(f"importing {printable(sources[0].name, 40)}"):
+        done = bring(Import(sources, output, kind, force, called))
     tally = done.tally
     if tally.nonsense:
         many = tally.nonsense > 1
@@ -82,10 +83,9 @@ def import_(  # noqa: PLR0913 - an argument for each option
         _say(f"passed over what a trace has not: {others}{more}.")
     for note in tally.notes:
         _say(f"note: {printable(note)}.")
-    counters = done.metadata.counters
-    families = ", ".join(f"{name} {format_count(count.written)}" for name, count in counters.items())
     missing = f"; its recorder lost {format_count(done.lost)}" if done.lost else ""
-    _say(f"imported {format_count(done.rows)} events of {format_ns(done.metadata.duration_ns)}: {families}{missing}.")
+    span = format_ns(done.metadata.duration_ns)
+    _say(f"imported {format_count(done.rows)} events of {span}: {what_it_holds(output)}{missing}.")
     _say(what_was_written(output))
 
 

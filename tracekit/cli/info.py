@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tracekit.metadata import Counters, Disk, Metadata
     from tracekit.trace import Trace
 
+_FILTERED = "filtered: the recorder's own events, what the filters did not want, and what was outside the recording"
+
 
 @click.command()
 @trace_argument
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 def info(trace: Path, style: str, verify: bool) -> None:
     """Show what TRACE is: when and where it was recorded, what it holds, and whether anything was lost.
 
-    TRACE is trace.parquet unless you name another. Only its footer is read, and the names of its events: damage
-    elsewhere shows with --verify.
+    TRACE is trace.parquet unless you name another. Only its footer, the names of its events and what was lost are
+    read: damage elsewhere shows with --verify.
 
     \b
     Examples:
@@ -45,16 +47,14 @@ def info(trace: Path, style: str, verify: bool) -> None:
     from tracekit.trace import open_trace
 
     opened = open_trace(trace)
-    with Progress(f"reading {printable(trace.name, 40)}", opened.rows) as progress:
+    whole = opened.rows * (2 if verify else 1) + opened.rows_of("lost")
+    with Progress(f"reading {printable(trace.name, 40)}", whole) as progress:
         opened.on_read = progress.add
         if verify:
             opened.verify()
-        else:
-            _ = opened.counts  # kept from now on
-    if style == "json":
-        click.echo(_as_json(opened, verify))
-    else:
-        _print_text(opened, verify)
+        told = _as_json(opened, verify) if style == "json" else _as_text(opened, verify)
+    # Printed by click, since rich leaves the program by itself when the reader of a pipe has gone.
+    click.echo(told, color=colours())
 
 
 def _as_json(trace: "Trace", verified: bool) -> str:
@@ -63,7 +63,7 @@ def _as_json(trace: "Trace", verified: bool) -> str:
     return json.dumps(facts | ({"verified": True} if verified else {}), indent=2)
 
 
-def _print_text(trace: "Trace", verified: bool) -> None:
+def _as_text(trace: "Trace", verified: bool) -> str:
     from rich.console import Console
 
     # In a pipe a line is as long as it needs to be: whoever reads it there has tools to cut it.
@@ -73,18 +73,17 @@ def _print_text(trace: "Trace", verified: bool) -> None:
     )
     with console.capture() as captured:
         for index, table in enumerate(_tables(trace, verified)):
-            if index:
+            if index and table != _FILTERED:
                 console.print()
             console.print(table)
-    # Printed by click, since rich leaves the program by itself when the reader of a pipe has gone.
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), color=coloured)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def _facts(trace: "Trace", verified: bool) -> list[tuple[str, str]]:
     metadata = trace.metadata
     return [
         ("trace", f"{printable(str(trace.path))} ({format_bytes(_size(trace))}, format {metadata.format})"),
-        ("state", _state(metadata)),
+        ("state", _state(trace)),
         *([("verified", "all of it can be read")] if verified else []),
         ("recorded", _when(trace)),
         ("duration", format_ns(metadata.duration_ns)),
@@ -98,19 +97,22 @@ def _facts(trace: "Trace", verified: bool) -> list[tuple[str, str]]:
         ("asked for", printable(", ".join(metadata.events)) or "?"),
         ("filters", printable(metadata.chosen() or "none")),
         *(("slice", printable(cut.told())) for cut in metadata.cuts),
-        ("redaction", printable(json.dumps(metadata.redaction, ensure_ascii=False)) if metadata.redaction else "none"),
+        ("redaction", printable("; ".join(map(str, (metadata.redaction or {}).values())) or "none")),
     ]
 
 
-def _state(metadata: "Metadata") -> str:
-    lost = sum(counters.lost for counters in metadata.counters.values())
-    whole = "complete" if metadata.complete else "recovered: the recorder died, so the end may be missing"
-    return f"{whole}; {format_count(lost)} events lost" if metadata.counters else f"{whole}; events lost: ?"
+def _state(trace: "Trace") -> str:
+    counters = trace.metadata.counters
+    told = sum(lost or 0 for lost in trace.table("lost", columns=["lost"])["lost"].to_pylist())
+    lost = max(sum(counts.lost for counts in counters.values()), told)
+    whole = "complete" if trace.metadata.complete else "recovered: the recorder died, so the end may be missing"
+    known = counters or lost
+    return f"{whole}; {format_count(lost)} events lost" if known else f"{whole}; whether events were lost is unknown"
 
 
 def _when(trace: "Trace") -> str:
     if not trace.metadata.clock.anchors:
-        return f"{printable(trace.metadata.created)} (no clock anchors, so single events have no wall-clock time)"
+        return "? (it has no wall-clock time)"
     start_ns = int(trace.metadata.clock.realtime_ns(trace.start_ns))
     end_ns = int(trace.metadata.clock.realtime_ns(trace.end_ns))
     return f"{_utc(start_ns)} to {_utc(end_ns)}"
@@ -124,7 +126,8 @@ def _utc(realtime_ns: int) -> str:
 
 
 def _machine(metadata: "Metadata") -> str:
-    name = "name removed" if metadata.hostname is None else printable(metadata.hostname)
+    unnamed = "name removed" if metadata.redaction else "name unknown"
+    name = unnamed if metadata.hostname is None else printable(metadata.hostname)
     return f"{name}, {format_count(metadata.cpus)} CPUs, {printable(metadata.arch)}"
 
 
@@ -132,12 +135,14 @@ def _size(trace: "Trace") -> int:
     return trace.path.stat().st_size
 
 
-def _tables(trace: "Trace", verified: bool) -> "Iterator[Table]":
+def _tables(trace: "Trace", verified: bool) -> "Iterator[Table | str]":
     metadata = trace.metadata
     yield _table((), _facts(trace, verified))
     yield _table(("event", "rows"), [(printable(event), format_count(rows)) for event, rows in trace.counts.items()])
     if metadata.counters:
         yield _counter_table(metadata.counters)
+        if any(counts.filtered for counts in metadata.counters.values()):
+            yield _FILTERED
     if metadata.disks:
         headings = ("disk", "size", "device", "kind", "scheduler", "model")
         yield _table(headings, [_disk_row(disk) for disk in metadata.disks], numbers=2)

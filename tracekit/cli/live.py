@@ -153,6 +153,18 @@ class Progress:
                     return
 
 
+def what_it_holds(path: Path) -> str:
+    """How many events of each family there are in a trace that was just written."""
+    from tracekit.schema import FAMILY_OF, RECORDED_FAMILIES
+    from tracekit.trace import open_trace
+
+    held = dict.fromkeys(RECORDED_FAMILIES, 0)
+    for event, count in open_trace(path).counts.items():
+        if event != "lost":
+            held[FAMILY_OF[event]] += count
+    return ", ".join(f"{family} {format_count(count)}" for family, count in held.items() if count) or "none"
+
+
 def what_was_written(path: Path) -> str:
     """A trace, and the command that a person types next."""
     name = printable(str(path))

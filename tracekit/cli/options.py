@@ -1,25 +1,36 @@
 """Options that several commands have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tracekit.cli import complete
+from tracekit.cli.live import say
 from tracekit.errors import UsageError
 from tracekit.schema import RECORDED_FAMILIES
-from tracekit.text import did_you_mean
-from tracekit.units import parse_duration
+from tracekit.text import did_you_mean, printable
+from tracekit.units import parse_offset
 
 if TYPE_CHECKING:
     from tracekit.analyze import Selection
+    from tracekit.trace import Trace
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Choice(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2
-    """One of some values; for a mistyped one, the one that was meant."""
+    """One of some values; for a mistyped one, the one that was meant.
+
+    Args:
+        choices: the values.
+        instead: of values that are none of these, what to do about them.
+    """
+
+    def __init__(self, choices: Sequence[str], instead: Mapping[str, str] | None = None) -> None:
+        super().__init__(choices)
+        self.instead = instead or {}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value.
@@ -30,7 +41,8 @@ class Choice(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"there is no {value!r}: {did_you_mean(str(value), self.choices)}", param, ctx)
+            told = self.instead.get(str(value)) or did_you_mean(str(value), self.choices)
+            self.fail(f"there is no {value!r}: {told}", param, ctx)
 
 
 def trace_argument(command: F) -> F:
@@ -123,18 +135,33 @@ def pseudonym_options(command: F) -> F:
     return command
 
 
-def selection_of(start: str | None, end: str | None, comm: str | None, disk: str | None) -> "Selection":
-    """What these options select.
+def selection_of(trace: "Trace", start: str | None, end: str | None, comm: str | None, disk: str | None) -> "Selection":
+    """What these options select of a trace.
 
     Raises:
         UsageError: a time makes no sense.
+        TraceError: the file is damaged.
     """
     # Imported when needed: `tracekit --help` does not wait for numpy.
     from tracekit.analyze import Selection
 
-    return Selection(_offset(start), _offset(end), comm, disk)
+    return Selection(_offset(start), _offset(end), None if comm is None else command_of(trace, comm), disk)
+
+
+def command_of(trace: "Trace", name: str) -> str:
+    """A command's name as the trace has it; says so where that is less than what was given.
+
+    Raises:
+        TraceError: the file is damaged.
+    """
+    from tracekit.analyze.selection import kept_name
+
+    kept = kept_name(trace, name)
+    if kept != name:
+        say(f"the kernel keeps 15 bytes of a command's name: {printable(name, 60)} is {printable(kept)}")
+    return kept
 
 
 def _offset(text: str | None) -> int | None:
     """Nanoseconds into the recording; `0` is its start."""
-    return None if text is None else 0 if text.strip() == "0" else parse_duration(text)
+    return None if text is None else parse_offset(text)

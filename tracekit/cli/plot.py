@@ -110,7 +110,7 @@ def plot(  # noqa: PLR0913 - an argument for each option
     from tracekit.analyze.plots import plot as draw
     from tracekit.trace import open_trace
 
-    chosen, selection = _options(kind, metric, group, events, pattern), selection_of(**selected)
+    chosen = _options(kind, metric, group, events, pattern)
     if finding is not None:
         trace, kind = _trace_of_finding(context, kind, trace, chosen), None
     elif kind is None:
@@ -119,6 +119,7 @@ def plot(  # noqa: PLR0913 - an argument for each option
     resolution(size, dpi)
     check(kind, path, chosen, force)
     opened = open_trace(trace)
+    selection = selection_of(opened, **selected)
     if finding is not None:
         kind, chosen, selection = _of_finding(opened, finding, selection)
     with Progress(f"drawing {printable(path.name, 40)}") as progress:
@@ -142,7 +143,7 @@ def _of_finding(trace: "Trace", number: int, selection: "Selection") -> tuple[st
 
     with Progress(f"reading {printable(trace.path.name, 40)}", rows_to_read(trace, selection)) as progress:
         trace.on_read = progress.add
-        report = analyze(trace, selection, processes=True)
+        report = analyze(trace, selection)
     return of_finding(report, number, selection)
 
 

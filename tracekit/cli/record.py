@@ -299,7 +299,8 @@ class _Screen(Observer):
         whom = _of_whom(self._options.filters)
         if whom and all(count.written == count.lost == 0 for count in counters.values()):
             seen = sum(count.seen for count in counters.values())
-            self._line.say(f"WARNING: {format_count(seen)} events were seen, but none{whom}.")
+            what = f"{format_count(seen)} events were seen, but none" if seen else "no events were seen"
+            self._line.say(f"WARNING: {what}{whom}.")
 
     def writing(self, share: float) -> None:
         """So much of the trace is written."""

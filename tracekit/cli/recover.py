@@ -11,7 +11,7 @@ from tracekit.units import format_count, format_ns
 
 
 @click.command()
-@click.argument("recording", type=click.Path(path_type=Path), default=Path("trace.parquet"))
+@click.argument("recording", type=click.Path(path_type=Path, readable=False), default=Path("trace.parquet"))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The trace to write. Default: as recorded.")
 @click.option("--force", is_flag=True, help="Overwrite the output.")
 def recover(recording: Path, output: Path | None, force: bool) -> None:

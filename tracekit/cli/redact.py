@@ -10,7 +10,7 @@ from tracekit.cli.options import pseudonym_options, trace_argument
 from tracekit.errors import UsageError
 from tracekit.files import check_output
 from tracekit.text import printable
-from tracekit.units import format_count
+from tracekit.units import SECOND_NS, format_count
 
 if TYPE_CHECKING:
     from tracekit.share.redacting import Replaced, Suspect
@@ -62,7 +62,7 @@ def redact(
     from tracekit.share.redacting import redact as run
 
     path = Path(f"{trace.stem}-redacted.parquet") if output is None else output
-    check_output(path, force)
+    check_output(path, force, [trace])
     opened, allowed = open_trace(trace), read_allowed(allow)
     with Progress(f"redacting {printable(trace.name, 40)}") as progress:
         opened.on_read = progress.add
@@ -95,4 +95,10 @@ def _print_suspects(trace: "Trace") -> int:
 def suspicion(one: "Suspect") -> str:
     """What looks like a secret, on a line that does not tell it."""
     times = "once" if one.count == 1 else f"{format_count(one.count)} times"
-    return f"{one.shape} in {one.place}, {times}: {printable(one.begins)}..."
+    first = "" if one.event is None else f", {'' if one.count == 1 else 'first '}in {_when(one)}"
+    return f"{one.shape} in {one.place}, {times}{first}: {printable(one.begins)}..."
+
+
+def _when(one: "Suspect") -> str:
+    event = printable(one.event)
+    return f"{'an' if event[0] in 'aeiou' else 'a'} {event} at {one.at_ns / SECOND_NS:.9f} s"

@@ -30,7 +30,12 @@ EVENT_STYLES = ("json", "text")
 
 @click.command()
 @trace_argument
-@click.option("--format", "style", type=Choice(["text", "json", "md"]), help="How to print it (default text).")
+@click.option(
+    "--format",
+    "style",
+    type=Choice(["text", "json", "md"], {"html": "write a page with -o report.html"}),
+    help="How to print it (default text).",
+)
 @click.option(
     "-o",
     "--output",
@@ -43,8 +48,8 @@ EVENT_STYLES = ("json", "text")
     "--top",
     metavar="N",
     type=click.IntRange(min=1),
-    help=f"Lines of each list (default {DEFAULT_TOP}, in HTML all there are); with --finding, events "
-    f"(default {DEFAULT_EVENTS:,}).",
+    help=f"Lines of each list (default {DEFAULT_TOP}, in HTML all there are); of findings and rhythms the "
+    f"terminal shows ten, or N if that is more. With --finding, events (default {DEFAULT_EVENTS:,}).",
 )
 @click.option(
     "--finding",
@@ -82,10 +87,11 @@ def report(  # noqa: PLR0913 - an argument for each option
     chosen = _style(style, output, finding)
     if output is not None:
         check_output(output, force)
-    opened, selection = open_trace(trace), selection_of(**selected)
+    opened = open_trace(trace)
+    selection = selection_of(opened, **selected)
     with Progress(f"reading {printable(trace.name, 40)}", rows_to_read(opened, selection)) as progress:
         opened.on_read = progress.add
-        result = analyze(opened, selection, processes=True)
+        result = analyze(opened, selection)
     if finding is not None:
         events = _Events(opened, selection, result, finding)
         _put(events.told(chosen, top or DEFAULT_EVENTS), output, force)

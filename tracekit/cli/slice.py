@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.live import Progress, what_was_written
-from tracekit.cli.options import families_option, selection_of, trace_argument
+from tracekit.cli.live import Progress, what_it_holds, what_was_written
+from tracekit.cli.options import command_of, families_option, selection_of, trace_argument
 from tracekit.errors import UsageError
 from tracekit.files import check_output
+from tracekit.schema import RECORDED_FAMILIES
 from tracekit.text import printable
-from tracekit.units import format_count, format_ns, parse_duration
+from tracekit.units import format_ns, parse_offset
 
 if TYPE_CHECKING:
     from tracekit.trace import Trace
@@ -65,15 +66,18 @@ def slice(  # noqa: PLR0913 - the command's name; an argument for each option
     from tracekit.share.slicing import Slice, slice_trace
     from tracekit.trace import open_trace
 
+    if not any((start, end, finding, margin, trees, comms, disks)) and set(families) == set(RECORDED_FAMILIES):
+        raise UsageError("say what to keep: --from, --to, --finding, --events, --tree, --comm or --disk")
     path = Path(f"{trace.stem}-slice.parquet") if output is None else output
-    check_output(path, force)
+    check_output(path, force, [trace])
     opened = open_trace(trace)
     with Progress(f"cutting {printable(trace.name, 40)}") as progress:
         opened.on_read = progress.add
         from_ns, to_ns = _times(opened, start, end, finding, margin)
-        footer = slice_trace(opened, Slice(from_ns, to_ns, families, trees, comms, disks), path, force)
-    events = ", ".join(f"{name} {format_count(counts.written)}" for name, counts in footer.counters.items())
-    click.echo(f"tracekit: kept {format_ns(footer.duration_ns)} with these events: {events or '?'}.", err=True)
+        commands = tuple(command_of(opened, name) for name in comms)
+        footer = slice_trace(opened, Slice(from_ns, to_ns, families, trees, commands, disks), path, force)
+    kept = f"kept {format_ns(footer.duration_ns)} with these events: {what_it_holds(path)}."
+    click.echo(f"tracekit: {kept}", err=True)
     click.echo(f"tracekit: {what_was_written(path)}", err=True)
 
 
@@ -84,10 +88,10 @@ def _times(
     if finding is None:
         if margin is not None:
             raise UsageError("--margin belongs to --finding: name a finding, or use --from and --to")
-        part = selection_of(start, end, None, None)
+        part = selection_of(trace, start, end, None, None)
         return part.start_ns, part.end_ns
     if start is not None or end is not None:
         raise UsageError("--finding has its own time: leave --from and --to out, or the finding")
     from tracekit.share.slicing import around
 
-    return around(trace, finding, 0 if margin == "0" else parse_duration(margin or DEFAULT_MARGIN))
+    return around(trace, finding, parse_offset(margin or DEFAULT_MARGIN))

@@ -100,8 +100,7 @@ class BinaryReader:
         number, ts_ns = events["sequence"].astype(np.int64), events["time"].astype(np.int64)
         if before is not None:
             number, ts_ns = np.append(before[0], number), np.append(before[1], ts_ns)
-        for start_ns, end_ns, count in _gaps(number, ts_ns):
-            self._intake.lost(start_ns, end_ns, count, "block")
+        self._intake.lost(*_gaps(number, ts_ns), "block")
         return int(number[-1]), int(ts_ns[-1])
 
     def _rows(self, events: npt.NDArray[np.void], disk: str | None) -> None:
@@ -241,15 +240,15 @@ class TextReader:
         self._intake = intake
         self._skipped: int | None = None
         self._before: dict[int, tuple[int, int]] = {}  # of each CPU the number of its last event, and when that was
-        self._gaps: list[tuple[int, int, int]] = []
+        self._gaps: list[tuple[Ints, Ints, Ints]] = []
 
     def read(self, stream: BinaryIO) -> None:
         """Read a whole output."""
         for block in blocks(stream, self._intake.tally):
             self._block(block)
         if self._skipped != 0:  # where nothing was skipped, numbers are missing since somebody chose what to print
-            for start_ns, end_ns, count in self._gaps:
-                self._intake.lost(start_ns, end_ns, count, "block")
+            for gaps in self._gaps:
+                self._intake.lost(*gaps, "block")
         self._intake.facts = Facts("blkparse", "from the first event")
 
     def _look_for_gaps(self, line: dict[str, pa.Array]) -> None:
@@ -261,7 +260,7 @@ class TextReader:
             if cpu in self._before:
                 number, times = np.append(self._before[cpu][0], number), np.append(self._before[cpu][1], times)
             if len(number):
-                self._gaps += _gaps(number, times)
+                self._gaps.append(_gaps(number, times))
                 self._before[cpu] = int(number[-1]), int(times[-1])
 
     def _block(self, block: Block) -> None:
@@ -321,10 +320,11 @@ class TextReader:
         self._intake.add("block", len(code), columns)
 
 
-def _gaps(number: Ints, ts_ns: Ints) -> list[tuple[int, int, int]]:
+def _gaps(number: Ints, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
     """Where numbers are missing: the times before and after, and how many."""
     steps = np.diff(number) - 1
-    return [(int(ts_ns[at]), int(max(ts_ns[at : at + 2])), int(steps[at])) for at in np.flatnonzero(steps > 0)]
+    at = np.flatnonzero(steps > 0)
+    return ts_ns[at], np.maximum(ts_ns[at], ts_ns[at + 1]), steps[at]
 
 
 def _at(values: npt.NDArray[np.bool_], places: Ints, size: int) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from tracekit.errors import TraceError, UsageError
+from tracekit.errors import TraceError, UsageError, first_line
 from tracekit.exchange import blktrace, perf, tools
 from tracekit.exchange.columns import ColumnsReader, Naming, header_of
 from tracekit.exchange.intake import Intake, Tally
@@ -25,6 +25,8 @@ STDIN = Path("-")
 _HEAD_BYTES = 1 << 18
 _LINE_BYTES = 4096
 _HEAD_LINES = 2000
+#: What a table is whose content does not tell, by the end of its name: its reader says what is missing.
+_ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".arrow": "arrow"}
 _BLANKS = re.compile(rb" {2,}")
 _BLKTRACE_NAME = re.compile(r"(.+)\.blktrace\.\d+")
 _COMPRESSED = {
@@ -74,7 +76,7 @@ def bring(request: Import) -> Imported:
         TraceError: it is damaged, of no kind that is known, or without any event.
         OSError: the trace cannot be written.
     """
-    check_output(request.output, request.force)
+    check_output(request.output, request.force, request.sources)
     # What the reader of foreign bytes has kept of Arrow's memory would be counted on top of what writing takes.
     with contextlib.ExitStack() as stack:
         streams = [stack.enter_context(_opened(source)) for source in request.sources]
@@ -85,7 +87,7 @@ def bring(request: Import) -> Imported:
         try:
             remedy = _READERS[format](request, streams, intake)
         except (pa.ArrowException, UnicodeDecodeError) as error:
-            raise TraceError(f"{_name(request.sources[0])} is damaged: {str(error).splitlines()[0]}") from error
+            raise TraceError(f"{_name(request.sources[0])} is damaged: {first_line(error)}") from error
         intake.check_anything(_name(request.sources[0]), remedy)
         pa.default_memory_pool().release_unused()
         metadata = intake.write(request.output, request.force)
@@ -214,7 +216,7 @@ def _head(stream: BinaryIO) -> bytes:
 
 
 def _format(name: str, head: bytes, columns: set[str]) -> str:
-    """What a file is, by its first bytes; these columns tell a table.
+    """What a file is, by its first bytes, else by its name; these columns tell a table.
 
     Raises:
         TraceError: none of what is known.
@@ -235,7 +237,7 @@ def _format(name: str, head: bytes, columns: set[str]) -> str:
         int.from_bytes(head[:4], "big") >> 8,
     ):
         return "blktrace"
-    text = _text_format(head, columns)
+    text = _text_format(head, columns) or _ENDINGS.get(Path(name).suffix.lower())
     if text is None:
         raise TraceError(f"{name} is of no kind that can be imported: say what it is with --format, or see --help")
     return text

@@ -2,10 +2,12 @@
 
 import codecs
 import csv as plain_csv
+import functools
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, BinaryIO, cast
@@ -15,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
-import pyarrow.parquet as pq
 
-from tracekit.errors import TraceError, UsageError
+from tracekit import claims
+from tracekit.errors import TraceError, UsageError, first_line
 from tracekit.exchange.intake import Facts, Intake
 from tracekit.exchange.lines import Block, Bools, blocks, bools, groups, numbers, text
+from tracekit.exchange.messages import MAGIC, Messages, of_file
 from tracekit.metadata import Anchor, Metadata
 from tracekit.schema import ALL_EVENTS, COLUMNS, FAMILIES, FAMILY_OF, METADATA_KEY, SCHEMA
 
@@ -27,10 +30,14 @@ from tracekit.schema import ALL_EVENTS, COLUMNS, FAMILIES, FAMILY_OF, METADATA_K
 FORMULA = "'=+-@\t\r\n"
 _ESCAPED = r"^'(['=+\-@\t\r\n])"
 UNITS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
+#: What Arrow raises of bytes that are not as they should be; the last where they claim to be larger than anything.
+_DAMAGES = (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError)
 _TIMES = ("ts_ns", "start_ns", "duration_ns")
-_ROWS = 1 << 16
+_ROWS, _MOST_GROUP_ROWS = 1 << 16, 1 << 31
 _DIGITS = r"(?P<sign>[+-]?)(?P<whole>[0-9]{1,30})"
 _DECIMALS = r"(?P<sign>[+-]?)(?P<whole>[0-9]{1,18})(?:\.(?P<fraction>[0-9]{1,18}))?"
+#: A line of JSON that begins no object.
+_NO_OBJECT = re.compile(rb"(?:^|\n)[ \t\r]*[^{ \t\r\n]")
 
 
 @dataclass(frozen=True)
@@ -103,42 +110,42 @@ class ColumnsReader:
     def parquet(self, file: BinaryIO) -> None:
         """Read a Parquet file; it must be seekable."""
         try:
-            parquet = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
-            schema = parquet.schema_arrow
-            mapping = self._mapping(schema.names)
-            for batch in parquet.iter_batches(_ROWS, columns=list(dict.fromkeys(mapping.values())), use_threads=False):
-                self._take(batch, mapping)
+            source = pa.PythonFile(file, "r")
+            parquet, groups = claims.opened(source)
+            mapping = self._mapping(parquet.schema_arrow.names)
+            names, paths = list(dict.fromkeys(mapping.values())), [column.path for column in parquet.schema]
+            leaves = [(leaf, path) for leaf, path in enumerate(paths) if {path, path.split(".")[0]} & {*names}]
+            reader = functools.cache(functools.partial(claims.reader, source, parquet.metadata))
+            for number, group in enumerate(groups):
+                claims.check(source, parquet.schema, group, leaves, _MOST_GROUP_ROWS)
+                parquet = reader(claims.coded(group, leaves))
+                for batch in parquet.iter_batches(_ROWS, row_groups=[number], columns=names, use_threads=False):
+                    self._take(batch, mapping)
             self._finish("parquet", parquet.metadata.metadata)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except _DAMAGES as error:
             raise self._damaged(error) from error
 
     def arrow(self, file: BinaryIO) -> None:
         """Read Arrow IPC: a file or a stream."""
         try:
-            head = cast(io.BufferedReader, file).peek(8)[:6]
-            batches: Iterator[pa.RecordBatch]
-            if head == b"ARROW1":
-                opened = pa.ipc.open_file(file)
-                schema = opened.schema
-                batches = (opened.get_batch(number) for number in range(opened.num_record_batches))
+            if cast(io.BufferedReader, file).peek(8).startswith(MAGIC):
+                schema, batches = of_file(file)
             else:
-                opened = pa.ipc.open_stream(file)
-                schema, batches = opened.schema, iter(opened)
+                batches = pa.ipc.open_stream(pa.PythonFile(Messages(file), "r"))
+                schema = batches.schema
             mapping = self._mapping(schema.names)
             for batch in batches:
                 batch.validate(full=True)
                 for start in range(0, batch.num_rows, _ROWS):
                     self._take(batch.slice(start, _ROWS), mapping)
             self._finish("arrow", schema.metadata)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except _DAMAGES as error:
             raise self._damaged(error) from error
 
     def csv(self, file: BinaryIO) -> None:
         """Read CSV; the first line names the columns. Commas, semicolons or tabs are between them."""
         head = file.readline(1 << 20)
         delimiter, header = header_of(head)
-        if len(set(header)) < len(header):
-            raise TraceError(f"{self._source} has two columns of one name in its first line: rename one of them")
         mapping = self._mapping(header)
         self._escapes = True
 
@@ -165,7 +172,7 @@ class ColumnsReader:
                 self._take(batch, mapping)
         except StopIteration:
             pass
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGES as error:
             if "Empty CSV file" not in str(error):
                 raise self._damaged(error) from error
         self._finish("csv", None)
@@ -182,6 +189,8 @@ class ColumnsReader:
 
     def _json(self, block: Block, schema: pa.Schema) -> pa.RecordBatch:
         raw = b"".join(block.lines.to_pylist())
+        if _NO_OBJECT.search(raw):  # of a mere `null`, Arrow's reader ends the process
+            return self._json_by_line(block, schema)
         options = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         try:
             size = pa_json.ReadOptions(use_threads=False, block_size=len(raw) + 1)
@@ -189,7 +198,7 @@ class ColumnsReader:
             if table.num_rows == len(block):
                 table.validate(full=True)
                 return cast(pa.RecordBatch, table.to_batches()[0])
-        except (pa.ArrowException, UnicodeDecodeError):
+        except _DAMAGES:
             pass
         return self._json_by_line(block, schema)
 
@@ -211,6 +220,8 @@ class ColumnsReader:
         return pa.record_batch(columns, names=schema.names)
 
     def _mapping(self, theirs: list[str]) -> dict[str, str]:
+        if len(set(theirs)) < len(theirs):
+            raise TraceError(f"{self._source} has two columns of one name: rename one of them")
         mapping = self._naming.of(theirs)
         missing = [name for name in ("ts_ns", "event") if name not in mapping]
         if "event" in missing and self._naming.event is not None:
@@ -241,8 +252,7 @@ class ColumnsReader:
         self._intake.facts = facts
 
     def _damaged(self, error: BaseException) -> TraceError:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return TraceError(f"{self._source} is damaged, or not what it seems to be: {first}")
+        return TraceError(f"{self._source} is damaged, or not what it seems to be: {first_line(error)}")
 
     def _take(self, batch: pa.RecordBatch, mapping: dict[str, str]) -> None:
         """Rows that have a time, are an event and have no value that does not fit; the others make no sense."""
@@ -278,16 +288,14 @@ class ColumnsReader:
             if len(tally.examples) >= 3:
                 tally.nonsense += int((~good[place:]).sum())
                 break
-            values = {
-                name: value for name, value in batch.slice(int(place), 1).to_pylist()[0].items() if value is not None
-            }
+            row = {name: _as_python(batch.column(name)[int(place)]) for name in batch.schema.names}
+            values = {name: value for name, value in row.items() if value is not None}
             told = ", ".join(f"{name}={_shown(value)}" for name, value in list(values.items())[:6])
             tally.no_sense(self._number + int(place) + 1, told or "an empty row")
 
     def _converted(self, values: pa.Array, name: str, kind: pa.DataType) -> tuple[pa.Array, Bools]:
         """A column as a trace has it, and which of its values fit."""
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
+        values = _unfolded(values, name)
         if name == "argv":
             return self._lists(values)
         if pa.types.is_dictionary(kind):
@@ -330,7 +338,7 @@ class ColumnsReader:
     def _lists(self, values: pa.Array) -> tuple[pa.Array, Bools]:
         """Arguments: a list, or a JSON list as text."""
         if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-            flat = values.flatten() if not values.null_count else values.drop_null().flatten()
+            flat = _unfolded(values.flatten(), "argv")  # without what null ones may have
             lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy()
             ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
             missing = np.append(bools(values.is_null()), False)
@@ -410,6 +418,21 @@ def _of_text(values: pa.Array, factor: int, kind: pa.DataType) -> tuple[pa.Array
     return exact.take(pa.array(np.maximum(place, 0), mask=~good)), fits
 
 
+def _unfolded(values: pa.Array, name: str) -> pa.Array:
+    """Values by themselves, if they were those of a dictionary, or places in a text that many may share."""
+    folded = pa.types.is_dictionary(values.type)
+    texts = values.dictionary if folded else values
+    if pa.types.is_string_view(texts.type) or pa.types.is_binary_view(texts.type):
+        claims.check_unfolded(texts, name)
+        texts = texts.cast(pa.string() if pa.types.is_string_view(texts.type) else pa.binary())
+        values = pa.DictionaryArray.from_arrays(values.indices, texts) if folded else texts
+    if not folded:
+        return values
+    if _is_text(texts.type):
+        claims.check_unfolded(values, name)
+    return values.dictionary_decode()
+
+
 def _is_text(kind: pa.DataType) -> bool:
     return any(
         is_kind(kind)
@@ -432,6 +455,14 @@ def _as_text(value: Any) -> bytes | None:
         return None
     made = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return made.encode("utf-8", "backslashreplace")
+
+
+def _as_python(value: pa.Scalar) -> Any:
+    """A value as Python has it; a time beyond the calendar as the number that it is."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return getattr(value, "value", "?")
 
 
 def _shown(value: Any) -> str:

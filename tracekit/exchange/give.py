@@ -1,17 +1,12 @@
 """Exporting: a trace in the format of another tool."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from tracekit.errors import UsageError
-from tracekit.exchange.lines import bools, text
 from tracekit.exchange.perfetto import to_perfetto
 from tracekit.exchange.tables import to_arrow, to_csv, to_jsonl
 from tracekit.files import check_output, putting
@@ -65,32 +60,6 @@ class Export:
         return self.format or str(by_name)
 
 
-class ReadableTrace(Trace):
-    """A trace whose strings are text, whoever wrote them: bytes that are not UTF-8 are escaped."""
-
-    def batches(
-        self,
-        *events: str,
-        columns: Sequence[str] | None = None,
-        start_ns: int | None = None,
-        end_ns: int | None = None,
-    ) -> Iterator[pa.RecordBatch]:
-        """As `Trace.batches`."""
-        for rows in super().batches(*events, columns=columns, start_ns=start_ns, end_ns=end_ns):
-            yield pa.record_batch([_readable(column) for column in rows.columns], names=rows.schema.names)
-
-
-def _readable(column: pa.Array) -> pa.Array:
-    if isinstance(column, pa.DictionaryArray):
-        return pa.DictionaryArray.from_arrays(column.indices, text(column.dictionary.cast(pa.binary())))
-    if pa.types.is_list(column.type) and column.null_count < len(column):
-        missing = np.append(~bools(column.is_valid()), False)
-        offsets = np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy())])
-        values = text(column.flatten().cast(pa.binary()))
-        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32), mask=missing), values)
-    return column
-
-
 def give(request: Export, on_read: Callable[[int], None] = lambda rows: None) -> int:
     """Export a trace.
 
@@ -113,16 +82,13 @@ def give(request: Export, on_read: Callable[[int], None] = lambda rows: None) ->
         raise UsageError(
             "--event is for formats with rows: Perfetto's has processes and I/O, made of several events each"
         )
-    trace = ReadableTrace(request.trace)
+    trace = Trace(request.trace)
     trace.on_read = on_read
     if request.output == STDOUT:
         return _write(format, trace, sys.stdout.buffer, request.events, stream=True)
-    check_output(request.output, request.force)
-    try:
-        with putting(request.output, request.force) as temporary, temporary.open("wb") as file:
-            return _write(format, trace, file, request.events, stream=False)
-    except FileExistsError:
-        raise UsageError(f"{request.output} has come meanwhile: choose another output with -o") from None
+    check_output(request.output, request.force, [request.trace])
+    with putting(request.output, request.force) as temporary, temporary.open("wb") as file:
+        return _write(format, trace, file, request.events, stream=False)
 
 
 def _write(format: str, trace: Trace, sink: BinaryIO, events: Sequence[str], stream: bool) -> int:

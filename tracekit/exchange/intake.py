@@ -16,15 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracekit import __version__
-from tracekit.errors import TraceError, UsageError
+from tracekit.errors import TraceError
 from tracekit.files import putting
 from tracekit.metadata import Anchor, Clock, Counters, Metadata
-from tracekit.schema import EVENTS, FAMILIES, RECORDED_FAMILIES, family_schema
+from tracekit.schema import EVENTS, FAMILIES, MOST_NS, RECORDED_FAMILIES, family_schema
 from tracekit.text import decode
 from tracekit.writer import TraceWriter, with_own_dictionaries
 
 #: Of all rows, as Arrow or numpy has it; or one string for all; or null.
 Column: TypeAlias = pa.Array | npt.NDArray[Any] | str | None
+
+Ints: TypeAlias = npt.NDArray[np.int64]
 
 #: So many rows of a family are held before they go to a file of their own, sorted.
 _RUN_ROWS = 1 << 17
@@ -33,6 +35,8 @@ _PIECE_ROWS = 1 << 14
 _END_OF_TIME = np.iinfo(np.int64).max
 _EXAMPLES = 3
 _SECOND_NS = 1_000_000_000
+#: Sources that number their events, so that losses show. Of the others nobody knows, unless they say it of some.
+_COUNT_LOSSES = {"blktrace", "blkparse"}
 
 
 @dataclass
@@ -145,12 +149,11 @@ class Intake:
         if self._held_rows[family] >= _RUN_ROWS:
             self._settle(family, spill=True)
 
-    def lost(self, start_ns: int | None, end_ns: int, count: int, family: str | None) -> None:
-        """A stretch of time in which the source lost so many events, of a family or of any."""
-        self._lost[family or ""] += count
-        columns = {"ts_ns": [end_ns], "start_ns": [start_ns], "lost": [count], "lost_family": [family]}
-        made = {name: pa.array(value, family_schema("lost").field(name).type) for name, value in columns.items()}
-        self.add("lost", 1, made | {"event": "lost"})
+    def lost(self, start_ns: Column, end_ns: Ints, count: Ints, family: str | None) -> None:
+        """Stretches of time in each of which the source lost so many events, of a family or of any."""
+        self._lost[family or ""] += sum(count.tolist())
+        columns: dict[str, Column] = {"ts_ns": end_ns, "start_ns": start_ns, "lost": count, "lost_family": family}
+        self.add("lost", len(end_ns), columns | {"event": "lost"})
 
     def _settle(self, family: str, spill: bool) -> None:
         """Sort what is held, and cut it into pieces."""
@@ -210,11 +213,8 @@ class Intake:
             UsageError: a file with the output's name has come meanwhile.
             OSError: it cannot be written.
         """
-        try:
-            with putting(output, force) as temporary:
-                return self._write(temporary)
-        except FileExistsError:
-            raise UsageError(f"{output} has come meanwhile: choose another output with -o") from None
+        with putting(output, force) as temporary:
+            return self._write(temporary)
 
     def _write(self, path: Path) -> Metadata:
         writer = TraceWriter(path)
@@ -225,11 +225,24 @@ class Intake:
                     if rows.num_rows:
                         writer.write(family, rows)
             metadata = self._footer(writer.rows)
+            if not self._can_be_read(metadata):
+                raise TraceError(
+                    "what is to be imported has times or losses that do not fit in a trace: is --time-unit right?"
+                )
             writer.close(metadata)
         except BaseException:
             writer.abandon()
             raise
         return metadata
+
+    def _can_be_read(self, metadata: Metadata) -> bool:
+        """Whether a trace with this footer and with the rows that were taken is one."""
+        try:
+            Metadata.from_json(metadata.to_json())
+        except TraceError:
+            return False
+        begin_ns = metadata.clock.anchors[0].boot_ns if metadata.clock.anchors else self.first_ns
+        return max(begin_ns - self.first_ns, self.last_ns - begin_ns) <= MOST_NS
 
     def _footer(self, rows: Mapping[str, int]) -> Metadata:
         facts, lost = self.facts, self._lost
@@ -240,13 +253,13 @@ class Intake:
             offset = facts.anchor.realtime_ns - facts.anchor.boot_ns
             ends = sorted({self.first_ns, self.last_ns})
             anchors = tuple(Anchor(at, at + offset) for at in ends)
-        counters = {
-            family: Counters(seen=rows[family] + lost[family], written=rows[family])
-            for family in RECORDED_FAMILIES
-            if rows[family] or lost[family]
-        }
-        counters = {family: replace(counts, lost_ring_full=lost[family]) for family, counts in counters.items()}
-        if facts.metadata is not None:
+        families = [family for family in RECORDED_FAMILIES if rows[family] or lost[family]]
+        counters = {}
+        if facts.backend in _COUNT_LOSSES or lost:
+            for family in families:
+                written, missing = rows[family], lost[family]
+                counters[family] = Counters(seen=written + missing, written=written, lost_ring_full=missing)
+        if facts.metadata is not None:  # rows made no sense, so that its own counters no longer add up
             return replace(facts.metadata, counters=counters)
         return Metadata(
             tool_version=__version__,
@@ -257,7 +270,7 @@ class Intake:
             cpus=facts.cpus,
             hostname=facts.hostname,
             backend=facts.backend,
-            events=tuple(counters),
+            events=tuple(families),
             clock=Clock(facts.clock, facts.resolution_ns, anchors),
             counters=counters,
         )

@@ -292,13 +292,20 @@ class PerfReader:
 
     def _lost(self, rows: dict[str, Any], where: Ints, everything: dict[str, Any]) -> None:
         """Lost since the last event before on the same CPU; perf does not say of which kind they were."""
-        for place, ts_ns, cpu, rest in zip(where, rows["ts_ns"], rows["cpu"], rows["rest"].to_pylist(), strict=True):
-            count = re.search(rb"lost (\d{1,18})", rest)
-            if count is None:
-                continue
-            before = everything["ts_ns"][:place][everything["cpu"][:place] == cpu]
-            start_ns = int(before[-1]) if before.size else self._last_ns.get(int(cpu))
-            self._intake.lost(min(start_ns, int(ts_ns)) if start_ns else None, int(ts_ns), int(count[1]), None)
+        told = pc.extract_regex(rows["rest"], r"lost (?P<lost>\d{1,18})")
+        good = bools(told.is_valid())
+        if not good.any():
+            return
+        cpus, times = everything["cpu"], everything["ts_ns"]
+        order = np.argsort(cpus, kind="stable")
+        before = np.empty(len(order), np.int64)
+        before[order[1:]] = np.where(cpus[order[1:]] == cpus[order[:-1]], order[:-1], -1)
+        before[order[0]] = -1
+        last = before[where[good]]
+        earlier = np.array([self._last_ns.get(cpu, 0) for cpu in rows["cpu"][good].tolist()], np.int64)
+        start_ns, end_ns = np.where(last >= 0, times[last], earlier), rows["ts_ns"][good]
+        started = pa.array(np.minimum(start_ns, end_ns), mask=start_ns == 0)
+        self._intake.lost(started, end_ns, numbers(told.drop_null().field(0)).to_numpy(), None)
 
     def _task(self, kind: str, rows: dict[str, Any]) -> None:
         """What ran already, which perf lists with the time 0, and which new tasks are threads."""

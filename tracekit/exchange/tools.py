@@ -276,10 +276,12 @@ class ToolReader:
 
     def _finish(self) -> None:
         intake = self._intake
-        for start_ns, count, family in self._lost:
-            at_ns = start_ns if start_ns >= 0 else intake.first_ns if intake.rows else BEGIN_NS
+        for family in dict.fromkeys(family for _, _, family in self._lost):
+            told = np.array([(at_ns, count) for at_ns, count, whose in self._lost if whose == family], np.int64)
+            at_ns = np.where(told[:, 0] >= 0, told[:, 0], intake.first_ns if intake.rows else BEGIN_NS)
             # It is told late: the next line that came may be of before, too.
-            intake.lost(at_ns, max(at_ns, min(at_ns + _SECOND_NS, intake.last_ns)), count, family)
+            until_ns = np.maximum(at_ns, np.minimum(at_ns + _SECOND_NS, intake.last_ns))
+            intake.lost(at_ns, until_ns, told[:, 1], family)
         if self._timeless:
             intake.tally.notes.append(
                 "this output has no times, so all is put at one moment: only counts and names mean something "

@@ -4,12 +4,11 @@ import hashlib
 import shutil
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracekit.analyze import Report, Selection, analyze
-from tracekit.analyze.report.html import MOST_BYTES as MOST_OF_PAGE
 from tracekit.analyze.report.html import to_html
 from tracekit.analyze.report.markdown import to_markdown
 from tracekit.bundle import CHECKSUMS, MOST_BYTES, TRACE
@@ -33,8 +32,8 @@ _ABOUT = {
     CHECKSUMS: f"of these files: sha256sum -c {CHECKSUMS}",
 }
 _TOP = 5
-#: For what a zip file has around its files, and for all texts but the page.
-_ROOM, _ROOM_OF_TEXTS = 8192, 100_000
+#: For what a zip file has around its files.
+_ROOM = 8192
 #: A part is made smaller so often until it fits, and is meant to fill so much of the room.
 _TRIES, _FILL = 8, 0.9
 #: So many findings are looked at for the part that is kept.
@@ -97,17 +96,21 @@ def prepare(trace: Trace, terms: Terms, folder: Path) -> Bundle:
         trace.save(path)
         notes = ["Nothing was redacted: names are as they were recorded."]
     else:
-        notes = [_told(redact(trace, path, terms.key, terms.allowed, machine=terms.machine)[1])]
+        replaced = redact(trace, path, terms.key, terms.allowed, machine=terms.machine)[1]
+        notes = [_told(replaced, before=trace.metadata.redaction is not None)]
     whole = open_trace(path)
     found = suspects(whole)
-    report = analyze(whole, processes=True)
+    report = analyze(whole)
     machine = _machine(whole.metadata) if terms.machine else ()
     texts = {MACHINE: "".join(f"{name}: {value}\n" for name, value in machine)} if machine else {}
-    is_large = path.stat().st_size > terms.most_bytes - MOST_OF_PAGE - _ROOM_OF_TEXTS
-    texts |= _reports(whole, report, is_large)
-    room = terms.most_bytes - _ROOM - sum(len(zlib.compress(text.encode())) for text in texts.values())
-    if path.stat().st_size > room:
-        path = _part_that_fits(whole, report, room, folder / "part")
+    size = path.stat().st_size
+    # Whether it fits is known when the reports are made, which tell the name of what they are of.
+    named = texts | _reports(whole, report, TRACE) if size <= terms.most_bytes else None
+    if named and size <= _room_beside(named, terms):
+        texts = named
+    else:
+        texts |= _reports(whole, report, None)
+        path = _part_that_fits(whole, report, _room_beside(texts, terms), folder / "part")
         told = open_trace(path).metadata.cuts[-1].told()
         notes.append(f"The reports are of the whole recording; {TRACE} is a part of it: {told}.")
     texts[README] = _readme([*texts, README], notes)
@@ -135,15 +138,17 @@ def write_bundle(bundle: Bundle, output: Path, force: bool = False) -> None:
                 shutil.copyfileobj(source, target)
 
 
-def _told(replaced: Replaced) -> str:
+def _told(replaced: Replaced, before: bool) -> str:
+    if before and not replaced.kinds.total():
+        return "Redacted already: nothing is left to replace."
     secrets = replaced.secrets.total()
     among = f"; {secrets:,} of them looked like secrets" if secrets else ""
     return f"Redacted: replaced {replaced.told()}{among}."
 
 
-def _reports(whole: Trace, report: Report, is_large: bool) -> dict[str, str]:
-    """The report in its forms, without the path that the trace happens to have; a large one may have to be cut."""
-    named = replace(report, trace=replace(report.trace, path="the whole recording" if is_large else TRACE))
+def _reports(whole: Trace, report: Report, name: str | None) -> dict[str, str]:
+    """The report in its forms, not with the path that the trace happens to have; null if only a part goes along."""
+    named = replace(report, trace=replace(report.trace, path=name))
     return {REPORT: f"{to_markdown(named, _TOP)}\n", PAGE: f"{to_html(named, whole, Selection())}\n"}
 
 
@@ -163,8 +168,13 @@ def _machine(footer: Metadata) -> tuple[tuple[str, str], ...]:
     return tuple((printable(name), printable(value)) for name, value in facts if value is not None)
 
 
+def _room_beside(texts: Mapping[str, str], terms: Terms) -> int:
+    """Bytes that are left for the trace."""
+    return terms.most_bytes - _ROOM - sum(len(zlib.compress(text.encode())) for text in texts.values())
+
+
 def _part_that_fits(whole: Trace, report: Report, room: int, folder: Path) -> Path:
-    """The part around the first finding that fits in, in so many bytes."""
+    """The part around the first finding that fits in, in so many bytes; never all of it."""
     folder.mkdir()
     path, size = folder / TRACE, whole.path.stat().st_size
     spans = [span_of(whole, finding) for finding in report.findings[:_FINDINGS]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tracekit.errors import TraceError
+from tracekit.errors import TraceError, first_line
 from tracekit.files import putting
 from tracekit.metadata import Metadata
 from tracekit.trace import Trace
@@ -23,7 +23,7 @@ def one_line_for_damage(trace: Trace) -> Iterator[None]:
     try:
         yield
     except (UnicodeDecodeError, OverflowError, pa.ArrowInvalid) as error:
-        raise TraceError(f"{trace.path} is damaged: {error}".splitlines()[0]) from error
+        raise TraceError(f"{trace.path} is damaged: {first_line(error)}") from error
 
 
 def write_from(trace: Trace, output: Path, force: bool, fill: Callable[[TraceWriter], Metadata]) -> Metadata:

@@ -18,8 +18,6 @@ from tracekit.share.secrets import names_secret, shapes_of
 #: What a pseudonym looks like. It has 50 bits: of a million names hardly ever two get the same.
 PSEUDONYM = re.compile(r"x-[a-z2-7]{10}")
 KEY_BYTES = 32
-#: So many bytes of a name are in the command name of a task.
-COMM_BYTES = 15
 #: So many strings are remembered with what they have become.
 _REMEMBERED = 1 << 16
 _LONGEST_KEY_FILE = 4096

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,8 +25,9 @@ from tracekit.analyze.columns import (
 from tracekit.metadata import Disk, Metadata
 from tracekit.schema import EVENTS, FAMILIES
 from tracekit.share.files import one_line_for_damage, write_from
-from tracekit.share.names import COMM_BYTES, Allowed, Names
+from tracekit.share.names import Allowed, Names
 from tracekit.share.secrets import PASSWORD, RANDOM, has_random, names_secret, shapes_of
+from tracekit.text import COMM_BYTES
 from tracekit.trace import Trace
 from tracekit.writer import TraceWriter
 
@@ -40,20 +41,38 @@ _KERNEL = re.compile(
 )
 #: So much is shown of what looks like a secret.
 _SHOWN = 4
+#: So many values are told apart, to count them.
+_DIFFERENT = 1 << 16
+_WHEN = ("event", "ts_ns")
 Rewrite = Callable[[str], str]
 
 
 @dataclass
 class Replaced:
-    """What was replaced: by kind, and what looked like a secret by its shape; each value of each event counts."""
+    """What was replaced: by kind, and what looked like a secret by its shape; each value of each event counts.
+
+    Attributes:
+        different: of each kind the hashes of its values, up to a number of them.
+    """
 
     kinds: Counter[str] = field(default_factory=Counter)
     secrets: Counter[str] = field(default_factory=Counter)
+    different: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, kind: str, value: str | int, count: int) -> None:
+        """So many values of a kind, all the same."""
+        self.kinds[kind] += count
+        if len(self.different[kind]) < _DIFFERENT:
+            self.different[kind].add(hash(value))
 
     def told(self) -> str:
         """In words."""
-        parts = [f"{count:,} {kind}" for kind, count in self.kinds.most_common() if count]
+        parts = [f"{count:,} {kind}{self._different(kind)}" for kind, count in self.kinds.most_common() if count]
         return ", ".join(parts) or "nothing"
+
+    def _different(self, kind: str) -> str:
+        number = len(self.different[kind])
+        return f" ({number:,}{' or more' if number == _DIFFERENT else ''} different)" if number else ""
 
 
 def redact(
@@ -144,13 +163,14 @@ class _Redaction:
     def _count(self, kind: str, old: list[str | None], new: list[str | None], counts: Ints) -> None:
         for before, after, count in zip(old, new, counts.tolist(), strict=True):
             if before is not None and count and before != after:
-                self.replaced.kinds[kind] += count
+                self.replaced.add(kind, before, count)
                 self.replaced.secrets.update(dict.fromkeys(shapes_of(before), count))
 
     def _users(self, uid: Ints) -> Ints:
         found, number, counts = np.unique(uid, return_inverse=True, return_counts=True)
         new = np.array([self.names.user(one) for one in found.tolist()], dtype=np.int64)
-        self.replaced.kinds[USERS] += int(counts[new != found].sum())
+        for user, count in zip(found[new != found].tolist(), counts[new != found].tolist(), strict=True):
+            self.replaced.add(USERS, user, count)
         return np.asarray(new[number])
 
     def _arguments(self, column: pa.Array) -> tuple[pa.Array, Ints]:
@@ -209,7 +229,10 @@ class _Redaction:
             for name, text in (earlier or {}).items()
             if isinstance(text, str) and not shapes_of(text) and not shapes_of(name)
         }
-        told = {"replaced": f"replaced {self.replaced.told()}"}
+        if kept and not self.replaced.kinds.total():
+            return kept
+        now = f"replaced {self.replaced.told()}"
+        told = {"replaced": f"{kept['replaced']}, and then {now}" if "replaced" in kept else now}
         if self.replaced.secrets.total():
             told["secrets"] = f"{self.replaced.secrets.total():,} of them looked like secrets"
         return kept | told
@@ -254,12 +277,31 @@ def _bytes(text: str | None) -> int:
 
 @dataclass(frozen=True)
 class Suspect:
-    """Something that looks like a secret: its shape, in which column or field of the footer, and how often."""
+    """Something that looks like a secret: its shape, in which column or field of the footer, and how often.
+
+    Attributes:
+        begins: the first characters of the first in time.
+        event: which that is in; null for the footer.
+        at_ns: when that was, from the start of the recording.
+    """
 
     shape: str
     place: str
     count: int
     begins: str
+    event: str | None
+    at_ns: int
+
+
+@dataclass(frozen=True)
+class _Met:
+    """A string of a trace: where it stands, how often, and in which of some rows first; null rows are the footer."""
+
+    place: str
+    text: str
+    count: int
+    rows: pa.RecordBatch | None = None
+    row: int = 0
 
 
 def suspects(trace: Trace) -> list[Suspect]:
@@ -268,45 +310,57 @@ def suspects(trace: Trace) -> list[Suspect]:
     Raises:
         TraceError: the trace is damaged.
     """
-    found: Counter[tuple[str, str]] = Counter()
-    begins: dict[tuple[str, str], str] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    found: dict[tuple[str, str], Suspect] = {}
     with one_line_for_damage(trace):
-        for shape, place, text, count in _telling(trace):
-            found[shape, place] += count
-            begins.setdefault((shape, place), text[:_SHOWN])
-    return [Suspect(*which, count, begins[which]) for which, count in found.most_common()]
+        for shape, met in _telling(trace):
+            which = shape, met.place
+            counts[which] += met.count
+            event, ts_ns = (
+                (met.rows.column(name)[met.row].as_py() for name in _WHEN) if met.rows is not None else (None, 0)
+            )
+            one = Suspect(*which, 0, met.text[:_SHOWN], event, (ts_ns or 0) - trace.start_ns)
+            # Families stand one after another in the file, each by time.
+            found[which] = min(found.get(which, one), one, key=lambda suspect: suspect.at_ns)
+    return [replace(found[which], count=count) for which, count in counts.most_common()]
 
 
-def _telling(trace: Trace) -> Iterator[tuple[str, str, str, int]]:
-    """What looks like a secret: its shape, where it stands, and how often."""
+def _telling(trace: Trace) -> Iterator[tuple[str, _Met]]:
+    """What looks like a secret, with its shape."""
     footer = trace.metadata
     named = [(HOST, footer.hostname), *((MODELS, disk.model) for disk in footer.disks)]
-    yield from ((kind, "footer", text, 1) for kind, text in named if text is not None)
-    for place, text, count in _texts(trace):
-        for shape in (*shapes_of(text), *([RANDOM] if has_random(text) else [])):
-            yield shape, place, text, count
+    yield from ((kind, _Met("footer", text, 1)) for kind, text in named if text is not None)
+    for met in _texts(trace):
+        for shape in (*shapes_of(met.text), *([RANDOM] if has_random(met.text) else [])):
+            yield shape, met
 
 
-def _texts(trace: Trace) -> Iterator[tuple[str, str, int]]:
-    """Every string of a trace that somebody chose: where it stands, and how often."""
+def _texts(trace: Trace) -> Iterator[_Met]:
+    """Every string of a trace that somebody chose."""
     for name in KINDS:
-        for rows in trace.batches(columns=[name]):
+        for rows in trace.batches(columns=[name, *_WHEN]):
             values, raw = encoded(rows, name)
-            yield from _counted(name, values.to_pylist(), raw)
-    for rows in trace.batches("process", "exec", "exec_failed", columns=["argv"]):
+            yield from _counted(name, values.to_pylist(), raw, rows, np.arange(len(raw)))
+    for rows in trace.batches("process", "exec", "exec_failed", columns=["argv", *_WHEN]):
         flat = _Flat.of(rows.column("argv"))
-        yield from _counted("argv", flat.texts, flat.raw)
-        for _, text, count in _counted("argv", flat.texts, flat.raw[flat.follows_password]):
+        row = np.searchsorted(flat.ends, np.arange(len(flat.raw)), "right") - 1
+        yield from _counted("argv", flat.texts, flat.raw, rows, row)
+        follows = flat.follows_password
+        for met in _counted("argv", flat.texts, flat.raw[follows], rows, row[follows]):
             # As one text, it has the shape by which a secret is known.
-            yield "argv", f"password={text}", count
+            yield replace(met, text=f"password={met.text}")
     footer = dataclasses.asdict(trace.metadata)
     del footer["redaction"]
-    yield from (("footer", text, 1) for text in _strings(footer))
+    yield from (_Met("footer", text, 1) for text in _strings(footer))
 
 
-def _counted(place: str, texts: list[str | None], raw: Ints) -> Iterator[tuple[str, str, int]]:
-    counts = np.bincount(raw + 1, minlength=len(texts) + 1)[1:].tolist()
-    return ((place, text, count) for text, count in zip(texts, counts, strict=True) if text is not None and count)
+def _counted(place: str, texts: list[str | None], raw: Ints, rows: pa.RecordBatch, row: Ints) -> Iterator[_Met]:
+    """Each of these texts that occurs; `row` is where each occurrence stands."""
+    numbers, first, counts = np.unique(raw, return_index=True, return_counts=True)
+    for number, at, count in zip(numbers.tolist(), row[first].tolist(), counts.tolist(), strict=True):
+        text = texts[number] if number != NULL else None
+        if text is not None:
+            yield _Met(place, text, count, rows, at)
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from tracekit.analyze.columns import NULL, Bools, Ints, arrow_bools, arrow_ints, arrow_strings, codes, ints, known
-from tracekit.analyze.processes import Lives
+from tracekit.analyze.processes import Lives, Periods
 from tracekit.analyze.windows import Windows
 from tracekit.schema import EVENTS, SCHEMA
 from tracekit.writer import with_own_dictionaries
@@ -17,29 +17,22 @@ _FOREVER = np.iinfo(np.int64).max
 _TOLD = ("pid", "tid", "comm", "ppid", "uid", "cgroup", "argv", "argv_bytes", "start_ns")
 
 
-class Lived:
+class ChosenLives:
     """Whether an event is of one of the chosen processes, by its pid and its time: a pid may be used again."""
 
     def __init__(self, lives: Lives, chosen: Bools) -> None:
-        self._lives, self._chosen = lives, chosen
+        self._chosen = chosen
         again = np.append(False, lives.pid[1:] == lives.pid[:-1])[: len(lives)]
-        self._end_ns = np.where(lives.exit_ns == NULL, _FOREVER, lives.exit_ns)
         # Where its beginning was missed, a process began when the one before it in its pid was gone.
         gone_ns = np.roll(np.where(lives.exit_ns == NULL, lives.begin_ns, lives.exit_ns), 1)
         begin_ns = np.where(again, np.maximum(lives.begin_ns, gone_ns + 1), lives.begin_ns)
-        self._moments = np.unique(begin_ns)
-        self._keys = self._key(lives.pid, begin_ns)
-
-    def _key(self, pid: Ints, ts_ns: Ints) -> Ints:
-        return pid * (len(self._moments) + 1) + np.searchsorted(self._moments, ts_ns, side="right")
+        end_ns = np.where(lives.exit_ns == NULL, _FOREVER, lives.exit_ns)
+        self._periods = Periods(lives.pid, begin_ns, end_ns)
 
     def at(self, pid: Ints, ts_ns: Ints) -> Bools:
         """Which events are theirs."""
-        if not len(self._lives):
-            return np.zeros(len(pid), dtype=np.bool_)
-        life = np.searchsorted(self._keys, self._key(pid, ts_ns), side="right") - 1
-        mine = (self._lives.pid[life] == pid) & (pid != NULL) & (ts_ns <= self._end_ns[life])
-        return np.asarray(mine & self._chosen[life])
+        life = self._periods.at(pid, ts_ns)
+        return np.asarray((life != NULL) & (pid != NULL) & np.append(self._chosen, False)[life])
 
 
 def with_descendants(lives: Lives, tops: Bools) -> Bools:

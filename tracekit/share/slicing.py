@@ -19,7 +19,7 @@ from tracekit.metadata import Anchor, Clock, Counters, Cut, Metadata
 from tracekit.schema import EVENTS, RECORDED_FAMILIES
 from tracekit.share.files import write_from
 from tracekit.share.requests import begins_request, whole_requests
-from tracekit.share.running import Lived, running_at, with_ancestors, with_descendants
+from tracekit.share.running import ChosenLives, running_at, with_ancestors, with_descendants
 from tracekit.text import decode
 from tracekit.trace import Trace
 from tracekit.writer import TraceWriter
@@ -66,7 +66,7 @@ def around(trace: Trace, number: int, margin_ns: int) -> tuple[int, int]:
         UsageError: there is no such finding.
         TraceError: the file is damaged.
     """
-    findings = analyze(trace, processes=True).findings
+    findings = analyze(trace).findings
     if not 1 <= number <= len(findings):
         raise UsageError(f"there is no finding {number}: the report has {len(findings)}")
     first_ns, last_ns = span_of(trace, findings[number - 1])
@@ -126,8 +126,8 @@ class _Cutting:
         self.listed = 0
         self.lost_elsewhere = dict.fromkeys(RECORDED_FAMILIES, 0)
         self.windows = Windows.of(read_windows(trace), "process")
-        self.in_tree: Lived | None = None
-        self.with_line: Lived | None = None
+        self.in_tree: ChosenLives | None = None
+        self.with_line: ChosenLives | None = None
         if wanted.trees or wanted.comms:
             self._choose_processes(read_processes(trace, Selection(), self.windows))
 
@@ -139,10 +139,10 @@ class _Cutting:
                 pids = ", ".join(map(str, self.wanted.trees))
                 raise UsageError(f"--tree {pids}: the recording has no process of this number")
             chosen = with_descendants(lives, tops)
-            self.in_tree = Lived(lives, chosen)
+            self.in_tree = ChosenLives(lives, chosen)
         if self.wanted.comms:
             chosen = chosen & lives.comm.is_in(*self.wanted.comms)
-        self.with_line = Lived(lives, with_ancestors(lives, chosen))
+        self.with_line = ChosenLives(lives, with_ancestors(lives, chosen))
 
     def run(self) -> Metadata:
         """Write the rows; the footer says what they are."""

@@ -21,7 +21,7 @@ Raw: TypeAlias = npt.NDArray[np.integer[Any]]
 #: Set to 1 to do without the library, when tracekit is built and when it runs.
 WITHOUT = "TRACEKIT_WITHOUT_KERNELS"
 _HERE = Path(__file__).parent
-_PATH = _HERE / "native" / "kernels.so"
+_PATH = _HERE / "built" / "kernels.so"
 _OUTSIDE, _NO_MEMORY = -1, -2
 
 Definition = TypeVar("Definition", bound=Callable[..., int])
@@ -29,7 +29,7 @@ Definition = TypeVar("Definition", bound=Callable[..., int])
 
 def checksum() -> int:
     """What a library must be made for, as setup.py works it out too: one for other sources has other parameters."""
-    return zlib.crc32(b"".join((_HERE / name).read_bytes() for name in ("kernels.py", "compiled.py", "binning.py")))
+    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py"))))
 
 
 class _Array(ctypes.Structure):
@@ -53,7 +53,7 @@ def compiled(definition: Definition) -> Definition:
     """The function of the library that has the name of a definition in numpy, or the definition where there is none.
 
     Parameters are annotated as `Ints`, `Ints32`, `Bools`, `Bytes`, `Raw`, `int`, `float`, or a NamedTuple of these, and
-    become the structures of native/arrays.h. The result is a number that is not negative.
+    become the structures of arrays.h. The result is a number that is not negative.
 
     Raises:
         TypeError: in a call; an array is of another type, or its elements are not side by side.

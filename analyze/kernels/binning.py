@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tracekit.analyze.compiled import Ints
+from tracekit.analyze.kernels.compiled import Ints
 
 _SHIFT = 10
 BINS_PER_OCTAVE = 1 << _SHIFT

@@ -2,7 +2,7 @@
 
 #include "arrays.h"
 
-/* A checksum of kernels.py and compiled.py, which must be the same when this is used. */
+/* A checksum of the definitions in Python, which must be the same when this is used. */
 const uint32_t made_for = MADE_FOR;
 
 #define WIDEN(type)                                                                                                    \

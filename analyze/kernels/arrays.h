@@ -1,4 +1,5 @@
-/* What Python hands to the kernels: arrays with their sizes, and Arrow columns. kernels.py tells what each kernel does.
+/* What Python hands to the kernels: arrays with their sizes, and Arrow columns. NAME.py tells what the kernels of NAME.c
+   do.
 
    A kernel returns how many of something it found, or 0, or one of the errors below. Nothing outside of the arrays is
    read or written, whatever is in them. */

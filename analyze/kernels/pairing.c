@@ -115,13 +115,14 @@ static bool walk(const uint8_t *marks, Ints dev, Under_way *now, int64_t devs, I
 		if (!inside(dev.at[row], devs))
 			return false;
 		mine = &now[dev.at[row]];
-		mine->requests += !!(one & BEGINS) - !!(one & ENDS);
-		mine->flushes += !!(one & FLUSH_BEGINS) - !!(one & FLUSH_ENDS);
-		if (!(one & ASKED))
-			continue;
-		depth.at[row] = mine->requests > 1 ? mine->requests : 1;
-		if (!(one & FLUSH))
+		mine->requests += !!(one & BEGINS);
+		mine->flushes += !!(one & FLUSH_BEGINS);
+		if (one & ASKED)
+			depth.at[row] = mine->requests > 1 ? mine->requests : 1;
+		if ((one & ASKED) && !(one & FLUSH))
 			behind_flush.at[row] = mine->flushes > 0;
+		mine->requests -= !!(one & ENDS);
+		mine->flushes -= !!(one & FLUSH_ENDS);
 	}
 	return true;
 }
