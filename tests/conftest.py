@@ -1,10 +1,21 @@
-"""What all tests share: the marks `kernel` and `browser`, for tests that record from the kernel or look at a page."""
+"""What all tests share: the marks `kernel` and `browser`, for tests that record from the kernel or look at a page.
+
+Hypothesis tries the same examples each time, so that a failure is of the change that is tested; with `pytest
+--hypothesis-profile=exploring` it tries others.
+"""
 
 import functools
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 from needs import cannot_run
+
+# On a busy machine a slow example says nothing about the code.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+settings.register_profile("tracekit", UNHURRIED, derandomize=True)
+settings.register_profile("exploring", UNHURRIED)
+settings.load_profile("tracekit")
 
 
 @functools.cache

@@ -73,7 +73,7 @@ def written(folder: Path, made: list[dict[str, Any]]) -> Trace:
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "arrow", "stream", "parquet"])
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(made=rows())
 def test_there_and_back_again(ending: str, made: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -107,7 +107,6 @@ def _stream(path: Path) -> bytes:
 INTERVALS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.integers(0, 12)), max_size=40)
 
 
-@settings(deadline=None)
 @given(st.lists(INTERVALS, max_size=4))
 def test_nothing_overlaps_on_a_lane_and_there_are_no_more_than_needed(pieces: list[list[tuple[int, int, int]]]) -> None:
     lanes, taken = Lanes(), []

@@ -50,7 +50,7 @@ PIECES = [
 EDIT = st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 20), st.sampled_from(PIECES) | st.binary(max_size=9))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     seed=st.sampled_from(SEEDS),
     edits=st.lists(EDIT, min_size=1, max_size=6),

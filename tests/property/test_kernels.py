@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 from needs import cannot_run, must_have
@@ -102,11 +102,9 @@ def filled(size):
 
 
 SIZES = st.integers(0, 40)
-UNHURRIED = settings(deadline=None)
 
 
 @given(st.data(), SIZES)
-@UNHURRIED
 def test_columns(data, size):
     column, out = data.draw(columns(size)), np.zeros(size, np.int64)
     same(widen, column, out)
@@ -114,7 +112,6 @@ def test_columns(data, size):
 
 
 @given(st.data(), SIZES)
-@UNHURRIED
 def test_codes(data, size):
     one, other = (data.draw(columns(size, st.integers(0, most), codes=True)) for most in (3, 5))
     same(translate, one, data.draw(whatever(4)), np.zeros(size, np.int64))
@@ -123,7 +120,6 @@ def test_codes(data, size):
 
 
 @given(st.data(), SIZES)
-@UNHURRIED
 def test_rows(data, size):
     rows, each = data.draw(ints(size, -1, 9)), data.draw(whatever(10))
     same(take, each, rows, np.zeros(size, np.int64))
@@ -135,7 +131,6 @@ def test_rows(data, size):
 
 
 @given(st.data(), SIZES, st.integers(0, 5))
-@UNHURRIED
 def test_keys(data, size, most):
     keys = data.draw(whatever(size))
     same(append_digit, keys, data.draw(ints(size)), 10)
@@ -148,7 +143,6 @@ def test_keys(data, size, most):
 
 
 @given(st.data(), SIZES)
-@UNHURRIED
 def test_counts(data, size):
     codes, times = data.draw(ints(size)).astype(np.int32), data.draw(ints(size, -100, 2000))
     same(count_codes, codes, np.ones(10, np.int64))
@@ -159,7 +153,6 @@ def test_counts(data, size):
 
 
 @given(st.data(), SIZES)
-@UNHURRIED
 def test_plain_requests(data, size):
     slot, kind, length = data.draw(ints(size, 0, 2)), data.draw(ints(size, 0, 4)), data.draw(ints(size, 0, 1))
     lists = [np.zeros(size // 3, np.int64) for _ in range(3)]
@@ -182,7 +175,6 @@ def requests(draw, size):
 
 
 @given(st.data(), SIZES)
-@UNHURRIED
 def test_what_is_under_way(data, size):
     start, first, issue, over = data.draw(requests(size))
     # All events of a request are of one disk: here there is one, in the order of rows two.
@@ -203,7 +195,6 @@ def test_what_is_under_way(data, size):
 
 
 @given(st.data(), SIZES, st.integers(0, 700))
-@UNHURRIED
 def test_what_is_known_of_requests(data, size, count):
     chance = np.random.default_rng(data.draw(st.integers(0, 99)))
     rows = [chance.integers(-1, size, count) for _ in range(5)]
@@ -216,7 +207,6 @@ def test_what_is_known_of_requests(data, size, count):
 
 
 @given(st.data(), SIZES)
-@UNHURRIED
 def test_histograms(data, size):
     each, which = data.draw(values(size)), data.draw(ints(size, 0, 2))
     same(fill, which, each, filled(3))
@@ -231,7 +221,6 @@ def test_histograms(data, size):
 
 
 @given(st.data(), SIZES, st.sampled_from([1, 1000]))
-@UNHURRIED
 def test_spread(data, size, unit):
     each = data.draw(ints(size, 0, 50) if unit > 1 else values(size)) * unit
     start_ns, number, group_of = data.draw(whatever(size)), data.draw(ints(size, 0, 4)), data.draw(ints(5, 0, 2))
@@ -244,7 +233,6 @@ def test_spread(data, size, unit):
 
 
 @given(st.data(), SIZES)
-@UNHURRIED
 def test_uses(data, size):
     codes, unknown = data.draw(ints(size, -1, 5)), data.draw(ints(size, -1, 1))
     count, sums = np.zeros(4, np.int64), np.zeros(12, np.int64)

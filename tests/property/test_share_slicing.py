@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tracebuilder import TraceBuilder
 
@@ -120,11 +120,7 @@ def cut(builder: TraceBuilder, folder: Path, wanted: Slice) -> tuple[Trace, Trac
     return whole, open_trace(folder / "slice.parquet")
 
 
-many = settings(
-    deadline=None,
-    max_examples=30,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+many = settings(max_examples=30)
 
 
 @many

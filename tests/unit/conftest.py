@@ -3,16 +3,11 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 import tracekit
 from tracekit.recording import Recording
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
-
-# On a busy machine a slow example says nothing about the code.
-settings.register_profile("tracekit", deadline=None)
-settings.load_profile("tracekit")
 
 
 @pytest.fixture(scope="module")

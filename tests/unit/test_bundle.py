@@ -193,7 +193,7 @@ def test_a_bomb_takes_no_memory(good: dict[str, bytes], tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=4))
 def test_whatever_is_flipped(
     flips: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory, trace: bytes
