@@ -28,13 +28,21 @@ class Slice:
 
 @dataclass
 class Read:
-    """All of a file: descriptors by uuid, slices in order of time, clocks as (boot, realtime), packets."""
+    """All of a file.
+
+    Attributes:
+        tracks: descriptors by uuid.
+        slices: in order of time.
+        clocks: as (boot, realtime).
+        packets: how many there are.
+        listed: of the uuid of each process that is listed, what is said of it at last.
+    """
 
     tracks: dict[int, Any]
     slices: list[Slice]
     clocks: list[tuple[int, int]]
     packets: int
-    cmdlines: dict[int, list[str]]
+    listed: dict[int, Any]
 
     def of(self, category: str) -> list[Slice]:
         return [one for one in self.slices if one.category == category]
@@ -53,32 +61,27 @@ def read_perfetto(content: bytes) -> Read:
     assert_known(trace)
     tracks: dict[int, Any] = {}
     told: dict[int, int] = {}
-    clocks, cmdlines = [], {}
-    events = []
+    clocks, events = [], []
     for packet in trace.packet:
         assert packet.trusted_packet_sequence_id == 1
         if packet.HasField("track_descriptor"):
             one = packet.track_descriptor
-            if one.uuid in tracks:  # told once more: the same process
-                assert one.process.pid == tracks[one.uuid].process.pid
-            else:
-                assert one.parent_uuid == 0 or one.parent_uuid in tracks
-                tracks[one.uuid] = one
-                told[one.uuid] = packet.timestamp
-                # By when it is told, Perfetto knows whose a pid or tid is that is used again.
-                assert packet.HasField("timestamp") or not (one.HasField("process") or one.HasField("thread"))
-                assert packet.timestamp >= told.get(one.parent_uuid, 0)
-            if one.process.cmdline:
-                cmdlines[one.uuid] = list(one.process.cmdline)
+            assert one.uuid not in tracks
+            assert one.parent_uuid == 0 or one.parent_uuid in tracks
+            tracks[one.uuid] = one
+            told[one.uuid] = packet.timestamp
+            # By when it is told, Perfetto knows whose a pid or tid is that is used again.
+            assert packet.HasField("timestamp") or not (one.HasField("process") or one.HasField("thread"))
+            assert packet.timestamp >= told.get(one.parent_uuid, 0)
         elif packet.HasField("clock_snapshot"):
             at = {clock.clock_id: clock.timestamp for clock in packet.clock_snapshot.clocks}
             clocks.append((at[6], at[1]))
-        else:
+        elif not packet.HasField("process_tree"):
             assert packet.HasField("track_event")
             assert packet.timestamp >= told[packet.track_event.track_uuid]
             events.append(packet)
     events.sort(key=lambda packet: packet.timestamp)  # stable, as Perfetto's
-    return Read(tracks, list(_slices(events)), clocks, len(trace.packet), cmdlines)
+    return Read(tracks, list(_slices(events)), clocks, len(trace.packet), _listed(trace))
 
 
 def assert_known(trace: Any) -> None:
@@ -88,9 +91,24 @@ def assert_known(trace: Any) -> None:
         parts += [
             packet.track_descriptor.process,
             packet.track_descriptor.thread,
+            *packet.process_tree.processes,
             *packet.track_event.debug_annotations,
         ]
         assert not any(len(UnknownFieldSet(part)) for part in parts)
+
+
+def _listed(trace: Any) -> dict[int, Any]:
+    """A list of processes is of those that have its pids at its time."""
+    whose: dict[int, int] = {}
+    listed: dict[int, Any] = {}
+    for packet in sorted(trace.packet, key=lambda packet: packet.timestamp):
+        if packet.track_descriptor.HasField("process"):
+            whose[packet.track_descriptor.process.pid] = packet.track_descriptor.uuid
+        for process in packet.process_tree.processes:
+            before = listed.setdefault(whose[process.pid], process)
+            assert before.ppid == process.ppid, "Perfetto counts that as an error"
+            listed[whose[process.pid]] = process
+    return listed
 
 
 def _slices(events: list[Any]) -> Iterator[Slice]:

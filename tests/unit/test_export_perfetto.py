@@ -1,6 +1,7 @@
 """Perfetto's format, decoded by Perfetto's own definitions, with the rules of tracks and slices checked."""
 
 import io
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,15 @@ def test_everything_of_a_sample_is_there(path: Path) -> None:
     forks = trace.pandas("fork", columns=["pid"])
     pids = [track.process.pid for track in read.tracks.values() if track.HasField("process")]
     assert set(forks.pid) <= set(pids)
-    argv = {tuple(row) for row in trace.table("exec")["argv"].to_pylist() if row}
-    assert {tuple(cmdline) for cmdline in read.cmdlines.values()} <= argv | {
-        tuple(row) for row in trace.table("process")["argv"].to_pylist() if row
+    ran = [row for row in trace.table("process", "exec").to_pylist() if row["argv"]]
+    last = {row["pid"]: (row["ppid"], row["uid"], row["argv"]) for row in sorted(ran, key=itemgetter("ts_ns"))}
+    listed = {
+        one.pid: (one.ppid, one.uid, list(one.cmdline)) for one in read.listed.values() if not one.cmdline_is_comm
     }
+    assert listed == last
+    others = {one.pid: one.ppid for one in read.listed.values() if one.cmdline_is_comm}
+    forked = dict(trace.pandas("fork", columns=["pid", "ppid"]).itertuples(index=False))
+    assert others.items() >= {pid: ppid for pid, ppid in forked.items() if pid not in last}.items()
     assert [boot for boot, _ in read.clocks] == [anchor.boot_ns for anchor in trace.metadata.clock.anchors]
     # A life is drawn around the programs of its process, which follow each other.
     assert {one.depth for one in read.of("process")} <= {0}
@@ -95,7 +101,7 @@ def test_a_pid_that_is_used_again_is_another_process(tmp_path: Path) -> None:
     lives = [one for one in read.of("process") if one.notes["pid"] == 7]
     assert [(one.name, one.notes["exit_code"]) for one in lives] == [("run0", 0), ("run1", 1)]
     assert [one.end_ns - one.begin_ns for one in lives] == [3 * MS] * 2
-    assert [read.cmdlines[one.track] for one in lives] == [["/run0", "x y"], ["/run1", "x y"]]
+    assert [list(read.listed[one.track].cmdline) for one in lives] == [["/run0", "x y"], ["/run1", "x y"]]
     opens = read.of("open")
     assert [read.tracks[one.track].parent_uuid for one in opens] == [one.track for one in lives for _ in range(3)]
     assert {read.tracks[one.track].thread.tid for one in opens} == {7}

@@ -109,9 +109,11 @@ class _Exporter:
         ]
         for piece in _pieces(len(known)):
             some = [part[piece] for part in described]
+            name = named[piece]
             self._write(
-                _told(begin[piece], _descriptor(uuid[piece], message(3, *some, message(6, named[piece])))),
-                _event(begin[piece], uuid[piece], _BEGIN, named[piece], "process", *(note[piece] for note in notes)),
+                _told(begin[piece], _descriptor(uuid[piece], message(3, *some, message(6, name)))),
+                _listed(lives, known[piece], begin[piece], message(3, name), integer(9, np.ones_like(known[piece]))),
+                _event(begin[piece], uuid[piece], _BEGIN, name, "process", *(note[piece] for note in notes)),
             )
         self._arguments(tracks)
         self._execs(tracks)
@@ -122,10 +124,10 @@ class _Exporter:
 
     def _arguments(self, tracks: "_Tracks") -> None:
         """Of what ran already; programs that start bring theirs."""
-        for rows in self._rows("process", ("ts_ns", "pid", "argv")):
+        for rows in self._rows("process", ("ts_ns", "pid", "argv", "uid")):
             life = tracks.life(ints(rows, "pid"), ints(rows, "ts_ns"))
             begin = np.maximum(ints(rows, "ts_ns"), tracks.begin_ns[life])
-            self._write(_cmdline(begin, life, ints(rows, "pid"), rows.column("argv")))
+            self._write(_run(rows, tracks.lives, life, begin))
 
     def _execs(self, tracks: "_Tracks") -> None:
         """Each program runs until the next one of its process, or its end."""
@@ -137,7 +139,7 @@ class _Exporter:
             uuid = np.where(stray, _STRAYS, _PROCESS | life)
             begin = np.where(stray, ts_ns, np.clip(ts_ns, tracks.begin_ns[life], tracks.end_ns[life]))
             end = np.maximum(next(ends), begin)
-            path, argv = _text(rows, "path"), rows.column("argv")
+            path = _text(rows, "path")
             begins = _event(
                 begin,
                 uuid,
@@ -145,10 +147,10 @@ class _Exporter:
                 pc.coalesce(path, _text(rows, "comm"), "?"),
                 "exec",
                 _string("path", path),
-                _string("arguments", pc.binary_join(_binary_lists(argv), b" ")),
+                _string("arguments", pc.binary_join(_binary_lists(rows.column("argv")), b" ")),
                 _number("uid", ints(rows, "uid")),
             )
-            self._write(_cmdline(begin, life, pid, argv), begins, where(~stray, _event(end, uuid, _END)))
+            self._write(_run(rows, tracks.lives, life, begin), begins, where(~stray, _event(end, uuid, _END)))
 
     def _failed_execs(self, tracks: "_Tracks") -> None:
         for rows in self._rows("exec_failed", ("ts_ns", "pid", "path", "ret")):
@@ -377,13 +379,19 @@ def _string(name: str, values: pa.Array) -> pa.Array:
     return where(there, message(4, text(10, name), message(6, values)))
 
 
-def _cmdline(ts_ns: Ints, life: Ints, pid: Ints, argv: pa.Array) -> pa.Array:
-    """A process told once more, with its arguments; nothing where there are none."""
-    lists = _binary_lists(argv)
-    each = pa.ListArray.from_arrays(lists.offsets, message(2, lists.values))
-    there = argv.is_valid().to_numpy(zero_copy_only=False) & (life != NULL)
-    described = message(3, integer(1, pid), pc.binary_join(each, b""))
-    return where(there, _told(ts_ns, _descriptor(_PROCESS | life, described)))
+def _listed(lives: Lives, life: Ints, ts_ns: Ints, *parts: pa.Array) -> pa.Array:
+    """A process in Perfetto's list of them, with its parent, which descriptors do not have: 0 is who has none."""
+    pid, ppid = lives.pid[life], lives.ppid[life]
+    who = message(2, message(1, integer(1, pid), integer(2, ppid), *parts))
+    return where((life != NULL) & (pid > 0) & (ppid != NULL), join(integer(8, np.maximum(ts_ns, 0)), who))
+
+
+def _run(rows: pa.RecordBatch, lives: Lives, life: Ints, ts_ns: Ints) -> pa.Array:
+    """A process listed with the arguments of what it runs; nothing where they are not known."""
+    lists, uid = _binary_lists(rows.column("argv")), ints(rows, "uid")
+    each = pa.ListArray.from_arrays(lists.offsets, message(3, lists.values))
+    told = _listed(lives, life, ts_ns, pc.binary_join(each, b""), integer(5, uid, uid == NULL))
+    return where(_valid(rows, "argv"), told)
 
 
 def _thread(uuid: Ints, life: Ints, pid: Ints, tid: Ints, comm: pa.Array) -> pa.Array:
