@@ -157,6 +157,24 @@ def check(
             )
 
 
+def check_places(column: pa.Array, name: str) -> None:
+    """Refuse few distinct strings, or lists of them, where a row has one that is not among these: Arrow reads it.
+
+    Raises:
+        ArrowInvalid: there is such a row.
+    """
+    texts = column.values if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) else column
+    if not pa.types.is_dictionary(texts.type) or not len(texts):
+        return
+    places = texts.indices
+    among = np.frombuffer(places.buffers()[1], f"u{places.type.bit_width // 8}")[places.offset :][: len(places)]
+    if among.max() >= len(texts.dictionary):  # what stands there for null does not count, but this is fast
+        try:
+            texts.validate(full=True)
+        except pa.ArrowInvalid:
+            raise pa.ArrowInvalid(f"its column {name} has a row with what is not in its dictionary") from None
+
+
 def check_unfolded(texts: pa.Array, name: str) -> None:
     """Refuse strings, of a dictionary or not, that would be too large if each were by itself.
 

@@ -314,6 +314,7 @@ def _sound(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if name in _NEEDED and column.null_count:
         raise pa.ArrowInvalid(f"its column {name!r} has nothing in some row")
     for chunk in column.chunks if name in _TEXTS else ():
+        claims.check_places(chunk, name)
         coded = chunk.values if pa.types.is_list(chunk.type) or pa.types.is_large_list(chunk.type) else chunk
         folded = pa.types.is_dictionary(coded.type)
         try:

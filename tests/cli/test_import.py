@@ -17,6 +17,7 @@ import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from damage import OF_A_COLUMN, small_trace
 from needs import small_disk
 from recording import TRACEKIT
 
@@ -198,6 +199,12 @@ def repeated(text: str, rows: int) -> pa.Table:
 def test_damaged_or_strange_input_is_one_line(tmp_path: Path, content: bytes, wrong: str) -> None:
     (tmp_path / "input").write_bytes(content)
     refused(tmp_path, 3, wrong, "input")
+
+
+def test_a_row_that_is_not_in_its_dictionary(tmp_path: Path) -> None:
+    damages = {damage.name: damage for damage in OF_A_COLUMN}
+    damages["not-in-dictionary"].make(small_trace(tmp_path / "input"))
+    refused(tmp_path, 3, "column comm has a row with what is not in its dictionary", "input")
 
 
 def prefixed(table: pa.Table) -> bytes:

@@ -160,6 +160,17 @@ def _half_a_character(path: Path) -> None:
     _rewrite(path, pq.read_table(path), footer)
 
 
+def _not_in_dictionary(path: Path) -> None:
+    """Nearly all rows have the fourth of three commands."""
+    footer, table = _footer(path), pq.read_table(path)
+    table = table.set_column(table.schema.get_field_index("comm"), "comm", pa.array(["a", "b"] + ["c"] * 998))
+    pq.write_table(table.replace_schema_metadata({METADATA_KEY: footer}), path, compression="none")
+    run = b"\xc0\x0f"  # of 992 rows
+    raw = path.read_bytes()
+    assert raw.count(run + b"\2") == 1
+    path.write_bytes(raw.replace(run + b"\2", run + b"\3"))
+
+
 def _bomb(path: Path) -> None:
     """Half a gigabyte in some kilobytes."""
     texts = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array(["x" * (512 << 20)]))
@@ -261,6 +272,7 @@ OF_A_COLUMN = (
         for name in ("event", "comm", "argv")
     ),
     Damage("event-without-time", _without_time, 3, "'ts_ns' has nothing in some row"),
+    Damage("not-in-dictionary", _not_in_dictionary, 3, "column comm has a row with what is not in its dictionary"),
     Damage("bomb", _bomb, 3, "its column path claims to be of more than 256 MiB"),
     Damage("bomb-of-prefixes", _bomb_of_prefixes, 3, "its column path claims to be of more than 256 MiB"),
     Damage("bomb-of-many", _bomb_of_many, 3, "its column argv claims to be of more than 256 MiB"),

@@ -120,6 +120,8 @@ class ColumnsReader:
                 claims.check(source, parquet.schema, group, leaves, _MOST_GROUP_ROWS)
                 parquet = reader(claims.coded(group, leaves))
                 for batch in parquet.iter_batches(_ROWS, row_groups=[number], columns=names, use_threads=False):
+                    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                        claims.check_places(column, name)
                     self._take(batch, mapping)
             self._finish("parquet", parquet.metadata.metadata)
         except _DAMAGES as error:
