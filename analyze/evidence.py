@@ -33,8 +33,13 @@ def where_of_pattern(pattern: Pattern, lives: Lives, origin_ns: int) -> Where:
         fields = {name: value for name, value in pattern.scope.items() if name in ("comm", "path", "cgroup", "disk")}
         start_ns, end_ns = pattern.start_ns - origin_ns, pattern.end_ns - origin_ns
         return Where((pattern.event,), start_ns, end_ns, tuple(fields.items()), rhythm=pattern)
-    mine = (lives.start_ns >= pattern.start_ns) & (lives.start_ns <= pattern.end_ns) & in_scope(pattern.scope, lives)
-    return replace(where_of_lives(mine, lives, origin_ns), rhythm=pattern)
+    return replace(where_of_lives(started_in(pattern, lives), lives, origin_ns), rhythm=pattern)
+
+
+def started_in(pattern: Pattern, lives: Lives) -> Bools:
+    """Which lives are the process starts of a pattern."""
+    during = (lives.start_ns >= pattern.start_ns) & (lives.start_ns <= pattern.end_ns)
+    return np.asarray(during & in_scope(pattern.scope, lives))
 
 
 def where_of_lives(mine: Bools, lives: Lives, origin_ns: int) -> Where:
@@ -53,9 +58,9 @@ def where_of_lives(mine: Bools, lives: Lives, origin_ns: int) -> Where:
     # Where pids are unknown, each event is a life of its own.
     begin_ns = np.where(lives.pid == NULL, np.maximum(lives.tried_ns, lives.exit_ns), begin_ns)
     end_ns = np.where(lives.pid == NULL, begin_ns, end_ns)
-    told = np.stack((lives.pid, begin_ns - origin_ns, end_ns - origin_ns), axis=1)[mine]
-    start_ns = int(np.min(told[:, 1], initial=last_ns - origin_ns))
-    return Where(EVENTS["process"][1:], start_ns, last_ns - origin_ns, lives=tuple(map(tuple, told.tolist())))
+    told = np.stack((lives.pid[mine], begin_ns[mine] - origin_ns, end_ns[mine] - origin_ns))
+    start_ns = int(np.min(told[1], initial=last_ns - origin_ns))
+    return Where(EVENTS["process"][1:], start_ns, last_ns - origin_ns, lives=told)
 
 
 def in_scope(scope: dict[str, str], lives: Lives) -> Bools:
@@ -95,7 +100,7 @@ def raw_events(trace: Trace, selection: Selection, where: Where) -> Iterator[pa.
         start_ns = trace.start_ns + where.start_ns
     if where.end_ns is not None:
         end_ns = trace.start_ns + where.end_ns + 1
-    lived = None if where.lives is None else periods_of(where.lives, trace.start_ns)
+    lived = None if where.lives is None else periods_of(where, trace.start_ns)
     for rows in trace.batches(*where.events, columns=SCHEMA.names, start_ns=start_ns, end_ns=end_ns):
         chosen = _chosen(rows, where, selection, lived) if io is None else io.chosen(rows)
         if chosen.any():
@@ -125,9 +130,10 @@ def _chosen(rows: pa.RecordBatch, where: Where, selection: Selection, lived: Per
     return chosen
 
 
-def periods_of(lives: tuple[tuple[int, int, int], ...], origin_ns: int) -> Periods:
-    """When these lived; see `Where.lives`."""
-    pid, begin_ns, end_ns = np.array(lives, dtype=np.int64).reshape(-1, 3).T
+def periods_of(where: Where, origin_ns: int) -> Periods:
+    """When the processes lived that something is about."""
+    assert where.lives is not None
+    pid, begin_ns, end_ns = where.lives
     return Periods(pid, begin_ns + origin_ns, end_ns + origin_ns)
 
 

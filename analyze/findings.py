@@ -8,7 +8,7 @@ import numpy as np
 
 from tracekit.analyze.columns import NULL, UNKNOWN, Ints, busiest
 from tracekit.analyze.contrast import RANGES
-from tracekit.analyze.evidence import in_scope, where_of_lives, where_of_pattern
+from tracekit.analyze.evidence import started_in, where_of_lives, where_of_pattern
 from tracekit.analyze.failing import FailingOpens
 from tracekit.analyze.groups import labels, parent_name
 from tracekit.analyze.outliers import FEW
@@ -149,8 +149,7 @@ def _of_patterns(patterns: tuple[Pattern, ...], lives: Lives, selection: Selecti
 def _failing_runs(pattern: Pattern, lives: Lives) -> Iterator[Ints]:
     """The runs of each program that fails in nearly each round."""
     if pattern.failing:
-        during = (lives.start_ns >= pattern.start_ns) & (lives.start_ns <= pattern.end_ns)
-        failed, label = during & is_failure(lives) & in_scope(pattern.scope, lives), labels(lives)
+        failed, label = started_in(pattern, lives) & is_failure(lives), labels(lives)
         for name in pattern.failing:
             yield np.flatnonzero(failed & label.is_in(name))
 

@@ -1,6 +1,10 @@
 """What an analysis finds: frozen data, in the terms of the report's JSON. Times are integer nanoseconds."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tracekit.analyze.columns import Ints
 
 
 @dataclass(frozen=True)
@@ -242,8 +246,8 @@ class Where:
         start_ns: of the first, from the start of the recording; null for that of what was looked at.
         end_ns: likewise of the last.
         fields: columns and the values that they have.
-        lives: of processes: the pid of each, and when it began and ended, from the start of the recording; null for
-            all. A pid may be used again.
+        lives: of processes: the pids, and when each began and ended, from the start of the recording, one row each;
+            null for all. A pid may be used again.
         metric: a latency that is at least `low_ns` and at most `high_ns`.
         failed: only what returned an error.
         rhythm: that they make, if it is about one.
@@ -253,7 +257,7 @@ class Where:
     start_ns: int | None = None
     end_ns: int | None = None
     fields: tuple[tuple[str, str | None], ...] = ()
-    lives: tuple[tuple[int, int, int], ...] | None = None
+    lives: "Ints | None" = field(default=None, compare=False)
     metric: str | None = None
     low_ns: int = 0
     high_ns: int = 0

@@ -129,7 +129,7 @@ class _Opens:
 def _read(trace: Trace, lives: Lives, wanted: Bools) -> _Opens | None:
     """The opens and execs of the wanted lives; null if there are none, or too many."""
     where, positions = where_of_lives(wanted, lives, trace.start_ns), np.flatnonzero(wanted)
-    lived = periods_of(where.lives or (), trace.start_ns)
+    lived = periods_of(where, trace.start_ns)
     is_wanted = np.zeros(int(lives.pid.max(initial=0)) + 2, dtype=np.bool_)
     is_wanted[lives.pid[wanted]] = True
     start_ns, end_ns = trace.start_ns + (where.start_ns or 0), trace.start_ns + (where.end_ns or 0) + 1

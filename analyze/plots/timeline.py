@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracekit.analyze.columns import NULL, Ints
-from tracekit.analyze.evidence import where_of_pattern
+from tracekit.analyze.evidence import started_in
 from tracekit.analyze.families import tell_processes
 from tracekit.analyze.plots import style
 from tracekit.analyze.plots.source import ALL, About, nothing
@@ -95,7 +95,7 @@ def data(trace: Trace, selection: Selection = ALL, *, pattern: int | None = None
     if not (lives.start_ns != NULL).any():
         raise nothing(trace, selection, "process starts")
     chosen = rhythms[pattern - 1] if pattern else next((one for one in rhythms if one.burst_size > 1), None)
-    burst = _busiest(lives, _BUSY) if chosen is None else _typical(lives, chosen, trace.start_ns)
+    burst = _busiest(lives, _BUSY) if chosen is None else _typical(lives, chosen)
     start_ns = int(_begin(lives)[burst.lives[0]])
     shown = burst.lives[:MOST_BARS]
     bars = tuple(_bar(lives, int(life), set(shown.tolist())) for life in shown)
@@ -109,11 +109,9 @@ def _begin(lives: Lives) -> Ints:
     return np.where(lives.started_ns != NULL, lives.started_ns, lives.start_ns)
 
 
-def _typical(lives: Lives, rhythm: Pattern, origin_ns: int) -> _Burst:
+def _typical(lives: Lives, rhythm: Pattern) -> _Burst:
     """The burst next to the middle of those that have the usual size."""
-    pids = [pid for pid, *_ in where_of_pattern(rhythm, lives, origin_ns).lives or ()]
-    within = (lives.start_ns >= rhythm.start_ns) & (lives.start_ns <= rhythm.end_ns)
-    mine = np.flatnonzero(within & np.isin(lives.pid, pids))
+    mine = np.flatnonzero(started_in(rhythm, lives))
     mine = mine[np.argsort(lives.start_ns[mine], kind="stable")]
     apart = np.diff(lives.start_ns[mine]) > max(rhythm.pause_ns // 2, 1)
     bursts = np.split(mine, np.flatnonzero(apart) + 1)

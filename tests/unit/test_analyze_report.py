@@ -225,7 +225,7 @@ def test_a_program_that_cannot_be_run_is_never_started(tmp_path):
         "runner (pid 9) could not run /opt/missing (ENOENT), 19 times, every 1.00 s",
     )
     assert "a clock" in finding.detail
-    assert len(finding.where.lives) == 19
+    assert finding.where.lives.shape == (3, 19)
 
 
 # --- the whole report ------------------------------------------------------------------------------------------
