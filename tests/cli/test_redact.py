@@ -186,10 +186,14 @@ def test_the_first_in_time_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
     assert told in capsys.readouterr().out
 
 
-def test_twice_is_once(tmp_path: Path) -> None:
+def test_twice_is_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = redacted(telling(tmp_path / "trace.parquet"), tmp_path / "one.parquet")
+    assert "password in an argument" in capsys.readouterr().err
     again = redacted(first.path, tmp_path / "two.parquet")
     assert again.table().equals(first.table())
+    nothing, written = capsys.readouterr().err.splitlines()
+    assert nothing == "tracekit: replaced nothing."
+    assert "wrote" in written
 
 
 def test_hostile_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

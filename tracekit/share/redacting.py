@@ -186,7 +186,8 @@ class _Redaction:
             for text, count, rewrite in zip(old, counts, how, strict=True)
         ]
         self._count(ARGUMENTS, old, new, counts)
-        self.replaced.secrets[PASSWORD] += int(flat.follows_password.sum())
+        hidden = np.array([before != after for before, after in zip(old[size:], new[size:], strict=True)], np.bool_)
+        self.replaced.secrets[PASSWORD] += int(counts[size:][hidden].sum())
         grown = [
             _bytes(after) - _bytes(before) if after is not None else 0 for before, after in zip(old, new, strict=True)
         ]
