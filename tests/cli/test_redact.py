@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -134,7 +135,8 @@ def test_an_analysis_finds_the_same(sample: Path, tmp_path: Path) -> None:
 
     def findings(one: Trace) -> list[str]:
         # Which of the paths that are met equally often is told goes by their names; and long ones are told in part.
-        return [re.sub(r"/\S+", "/...", json.dumps(dataclasses.asdict(found))) for found in analyze(one).findings]
+        told = (json.dumps(dataclasses.asdict(found), default=np.ndarray.tolist) for found in analyze(one).findings)
+        return [re.sub(r"/\S+", "/...", text) for text in told]
 
     renamed = re.compile(rf"(?<![\w.-])(?:{names})(?![\w-])")
     assert findings(trace) == [renamed.sub(lambda found: pairs[found[0]], text) for text in findings(whole)]
