@@ -246,8 +246,8 @@ class Where:
         start_ns: of the first, from the start of the recording; null for that of what was looked at.
         end_ns: likewise of the last.
         fields: columns and the values that they have.
-        lives: of processes: the pids, and when each began and ended, from the start of the recording, one row each;
-            null for all. A pid may be used again.
+        lives: of processes three rows: their pids, when each began, and when it ended, from the start of the
+            recording; null for all. A pid may be used again.
         metric: a latency that is at least `low_ns` and at most `high_ns`.
         failed: only what returned an error.
         rhythm: that they make, if it is about one.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from tracekit.units import format_count
 # Strings in hexadecimal: what it prints as CSV is not always that. The names of the kernel's workers it cuts short.
 _SLICES = "select ts, dur, depth, hex(name), category from slice"
 _PROCESSES = """
-    select one.pid, parent.pid, case when parent.pid = 2 then '' else hex(one.cmdline) end
+    select one.pid, parent.pid, case when parent.pid = 2 then '' else hex(one.name) || ' ' || hex(one.cmdline) end
     from process one left join process parent on parent.upid = one.parent_upid where one.cmdline is not null"""
 _ERRORS = "select name, value from stats where severity in ('error', 'data_loss') and value > 0"
 Rows = Counter[tuple[str, ...]]
@@ -65,10 +66,18 @@ def _slices(read: Read) -> Rows:
 
 def _processes(read: Read) -> Rows:
     return Counter(
-        (str(one.pid), str(one.ppid), "" if one.ppid == 2 else _hex(" ".join(one.cmdline)))
+        (
+            str(one.pid),
+            str(one.ppid),
+            "" if one.ppid == 2 else f"{_hex(_name(one.cmdline))} {_hex(' '.join(one.cmdline))}",
+        )
         for one in read.listed.values()
-        if one.cmdline
     )
+
+
+def _name(cmdline: Sequence[str]) -> str:
+    """Of what is alone, Perfetto takes what is before a space."""
+    return cmdline[0] if len(cmdline) > 1 else cmdline[0].split(" ")[0]
 
 
 def _hex(text: str) -> str:
@@ -87,4 +96,6 @@ def _ask(shell: str, made: Path, query: str) -> Rows:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

@@ -35,13 +35,15 @@ class Read:
         slices: in order of time.
         clocks: as (boot, realtime).
         packets: how many there are.
-        listed: of the uuid of each process that is listed, what is said of it at last.
+        process: of the uuid of each process, which one Perfetto takes it for.
+        listed: of each of these, what its lists of processes say at last.
     """
 
     tracks: dict[int, Any]
     slices: list[Slice]
     clocks: list[tuple[int, int]]
     packets: int
+    process: dict[int, int]
     listed: dict[int, Any]
 
     def of(self, category: str) -> list[Slice]:
@@ -81,7 +83,7 @@ def read_perfetto(content: bytes) -> Read:
             assert packet.timestamp >= told[packet.track_event.track_uuid]
             events.append(packet)
     events.sort(key=lambda packet: packet.timestamp)  # stable, as Perfetto's
-    return Read(tracks, list(_slices(events)), clocks, len(trace.packet), _listed(trace))
+    return Read(tracks, list(_slices(events)), clocks, len(trace.packet), *_listed(trace))
 
 
 def assert_known(trace: Any) -> None:
@@ -97,18 +99,25 @@ def assert_known(trace: Any) -> None:
         assert not any(len(UnknownFieldSet(part)) for part in parts)
 
 
-def _listed(trace: Any) -> dict[int, Any]:
-    """A list of processes is of those that have its pids at its time."""
-    whose: dict[int, int] = {}
+def _listed(trace: Any) -> tuple[dict[int, int], dict[int, Any]]:
+    """Another track of a pid is another process to Perfetto; which track that one has it does not keep in mind."""
+    now: dict[int, int] = {}
+    track: dict[int, int] = {}
+    process: dict[int, int] = {}
     listed: dict[int, Any] = {}
     for packet in sorted(trace.packet, key=lambda packet: packet.timestamp):
         if packet.track_descriptor.HasField("process"):
-            whose[packet.track_descriptor.process.pid] = packet.track_descriptor.uuid
-        for process in packet.process_tree.processes:
-            before = listed.setdefault(whose[process.pid], process)
-            assert before.ppid == process.ppid, "Perfetto counts that as an error"
-            listed[whose[process.pid]] = process
-    return listed
+            uuid, pid = packet.track_descriptor.uuid, packet.track_descriptor.process.pid
+            which = now.setdefault(pid, len(process))
+            if track.setdefault(which, uuid) != uuid:
+                track[which] = uuid
+                now[pid] = len(process)
+            process[uuid] = now[pid]
+        for one in packet.process_tree.processes:
+            assert one.cmdline, "Perfetto does not read it"
+            assert listed.setdefault(now[one.pid], one).ppid == one.ppid, "Perfetto keeps the first"
+            listed[now[one.pid]] = one
+    return process, listed
 
 
 def _slices(events: list[Any]) -> Iterator[Slice]:

@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from scenarios import DISK, demonstration, everything, io
@@ -398,6 +399,8 @@ def test_when_it_was_recorded_changes_nothing_else(tmp_path):
     assert here.latency == there.latency
     assert here.workload == there.workload
     assert here.findings == there.findings
+    for one, other in zip(here.findings, there.findings, strict=True):
+        assert np.array_equal(one.where.lives, other.where.lives)
     assert [one.sentence for one in here.patterns] == [one.sentence for one in there.patterns]
 
 

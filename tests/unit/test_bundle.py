@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from damage import small_trace
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracekit.bundle import CHECKSUMS, TRACE
@@ -193,7 +193,7 @@ def test_a_bomb_takes_no_memory(good: dict[str, bytes], tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=4))
 def test_whatever_is_flipped(
     flips: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory, trace: bytes

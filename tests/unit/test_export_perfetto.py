@@ -90,21 +90,32 @@ def test_overlapping_io_is_on_lanes(tmp_path: Path) -> None:
 
 def test_a_pid_that_is_used_again_is_another_process(tmp_path: Path) -> None:
     builder = TraceBuilder()
-    for turn in range(2):
+    for turn in range(5):
         at, who = turn * 100 * MS, {"pid": 7, "tid": 7}
-        builder.add("fork", at, ppid=1, comm="sh", **who)
+        builder.add("fork", at, ppid=100 + turn, comm="sh", **who)
         builder.add("exec", at + MS, comm=f"run{turn}", path=f"/run{turn}", argv=[f"/run{turn}", "x y"], **who)
         for number in range(3):
             builder.add("open", at + (2 + number) * MS // 2, path="/f", ret=3, duration_ns=5, comm=f"run{turn}", **who)
         builder.add("exit", at + 3 * MS, exit_code=turn, exit_signal=0, comm=f"run{turn}", **who)
     read = exported(builder.trace(tmp_path / "t.parquet"))
     lives = [one for one in read.of("process") if one.notes["pid"] == 7]
-    assert [(one.name, one.notes["exit_code"]) for one in lives] == [("run0", 0), ("run1", 1)]
-    assert [one.end_ns - one.begin_ns for one in lives] == [3 * MS] * 2
-    assert [list(read.listed[one.track].cmdline) for one in lives] == [["/run0", "x y"], ["/run1", "x y"]]
+    assert [(one.name, one.notes["exit_code"]) for one in lives] == [(f"run{turn}", turn) for turn in range(5)]
+    assert [one.end_ns - one.begin_ns for one in lives] == [3 * MS] * 5
+    listed = [read.listed[read.process[one.track]] for one in lives]
+    assert [(one.ppid, *one.cmdline) for one in listed] == [(100 + turn, f"/run{turn}", "x y") for turn in range(5)]
     opens = read.of("open")
     assert [read.tracks[one.track].parent_uuid for one in opens] == [one.track for one in lives for _ in range(3)]
     assert {read.tracks[one.track].thread.tid for one in opens} == {7}
+
+
+def test_a_name_with_a_space_is_whole(tmp_path: Path) -> None:
+    builder = TraceBuilder()
+    for number, comm in enumerate(("Web Content", "sh")):
+        builder.add("fork", number, pid=7 + number, tid=7 + number, ppid=1, comm=comm)
+    builder.add("exec", 9, pid=9, tid=9, ppid=1, uid=5, comm="bare", path="/bare", argv=[])
+    read = exported(builder.trace(tmp_path / "t.parquet"))
+    told = {one.pid: [*one.cmdline] for one in read.listed.values()}
+    assert told.items() >= {7: ["Web Content", ""], 8: ["sh"], 9: ["bare"]}.items()
 
 
 def test_what_a_coarse_clock_makes_overlap_is_cut(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 Each process is one of Perfetto's, with its arguments, and on its track are its life and the programs that it ran; its
 threads have the files that they opened. I/O is on tracks by disk. Findings and losses have a track of their own.
-Everything is a packet with a TrackEvent: https://perfetto.dev/docs/reference/synthetic-track-event. On one track,
-nothing begins before what is before it has ended, or within it ends later. Field numbers are those of Perfetto's
-protos/perfetto/trace.
+All that is drawn is a packet with a TrackEvent: https://perfetto.dev/docs/reference/synthetic-track-event. On one
+track, nothing begins before what is before it has ended, or within it ends later. Field numbers are those of Perfetto's
+protos/perfetto/trace; what they mean to it is in its src/trace_processor.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ _BEGIN, _END, _INSTANT = 1, 2, 3
 _REALTIME, _BOOTTIME = 1, 6
 # Numbers of tracks: a kind above, what it is of below.
 _BLOCK, _FINDINGS, _LOST, _STRAYS = 1, 2, 3, 4
-_PROCESS, _DISK, _LANE, _FINDING, _LOSS = (kind << 56 for kind in (1, 2, 3, 4, 5))
+_PROCESS, _DISK, _LANE, _FINDING, _LOSS, _AGAIN = (kind << 56 for kind in (1, 2, 3, 4, 5, 6))
 _THREAD = 1 << 62
 _NOBODY = (1 << 30) - 1
 
@@ -95,6 +95,7 @@ class _Exporter:
         known = np.flatnonzero(lives.pid > 0)
         named = _named(lives, known)
         uuid = _PROCESS | known
+        again = np.append(False, lives.pid[known][1:] == lives.pid[known][:-1])[: len(known)]
         born = np.maximum(lives.started_ns[known], 0)
         described = (integer(1, lives.pid[known]), integer(7, born, lives.started_ns[known] == NULL))
         begin, end = tracks.begin_ns[known], tracks.end_ns[known]
@@ -109,10 +110,16 @@ class _Exporter:
         ]
         for piece in _pieces(len(known)):
             some = [part[piece] for part in described]
-            name = named[piece]
+            one, name = known[piece], named[piece]
+            # Where a pid is used again there is a track more: Perfetto tells only every other one of a pid apart.
+            twice = where(again[piece], _descriptor(_AGAIN | one, message(3, some[0])))
+            # A name that is all of the arguments is cut at a space, after which many servers say what they do.
+            alone = where(_has_space(name), pa.scalar(text(3, "")))
+            comm = message(3, name), alone, integer(9, np.ones_like(one))
             self._write(
+                _told(begin[piece], twice),
                 _told(begin[piece], _descriptor(uuid[piece], message(3, *some, message(6, name)))),
-                _listed(lives, known[piece], begin[piece], message(3, name), integer(9, np.ones_like(known[piece]))),
+                _listed(lives, one, begin[piece], *comm),
                 _event(begin[piece], uuid[piece], _BEGIN, name, "process", *(note[piece] for note in notes)),
             )
         self._arguments(tracks)
@@ -380,7 +387,10 @@ def _string(name: str, values: pa.Array) -> pa.Array:
 
 
 def _listed(lives: Lives, life: Ints, ts_ns: Ints, *parts: pa.Array) -> pa.Array:
-    """A process in Perfetto's list of them, with its parent, which descriptors do not have: 0 is who has none."""
+    """A process in Perfetto's list of them, which alone tells it of parents, arguments and users.
+
+    Nothing where the parent is not known: Perfetto would take that for pid 0.
+    """
     pid, ppid = lives.pid[life], lives.ppid[life]
     who = message(2, message(1, integer(1, pid), integer(2, ppid), *parts))
     return where((life != NULL) & (pid > 0) & (ppid != NULL), join(integer(8, np.maximum(ts_ns, 0)), who))
@@ -391,7 +401,7 @@ def _run(rows: pa.RecordBatch, lives: Lives, life: Ints, ts_ns: Ints) -> pa.Arra
     lists, uid = _binary_lists(rows.column("argv")), ints(rows, "uid")
     each = pa.ListArray.from_arrays(lists.offsets, message(3, lists.values))
     told = _listed(lives, life, ts_ns, pc.binary_join(each, b""), integer(5, uid, uid == NULL))
-    return where(_valid(rows, "argv"), told)
+    return where(np.diff(lists.offsets.to_numpy()) > 0, told)
 
 
 def _thread(uuid: Ints, life: Ints, pid: Ints, tid: Ints, comm: pa.Array) -> pa.Array:
@@ -432,6 +442,10 @@ def _strings(values: Codes) -> pa.Array:
 def _named(lives: Lives, chosen: Ints) -> pa.Array:
     pid = pc.binary_join_element_wise("pid ", arrow_ints(lives.pid[chosen]).cast(pa.string()), "")
     return pc.coalesce(_strings(lives.comm[chosen]), _strings(lives.path[chosen]), pid)
+
+
+def _has_space(names: pa.Array) -> npt.NDArray[np.bool_]:
+    return np.asarray(pc.match_substring(names, " ").to_numpy(zero_copy_only=False))
 
 
 def _pieces(rows: int) -> Iterator[slice]:
